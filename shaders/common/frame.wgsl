@@ -1,0 +1,29 @@
+// What every kernel is told: the shape, and the run-time constants that WGSL does not allow as literals.
+struct Frame {
+    rows: u32,          // rows (or items) in this dispatch
+    classes: u32,       // C
+    inner: u32,         // D: elements between two classes of one row; 1 when the class axis is last
+    first_row: u32,     // index, in the whole batch, of this dispatch's first row
+    grid_x: u32,        // workgroups along x; a workgroup's number is x + y * grid_x
+    chunk: u32,         // items per workgroup of a reduction
+    item_count: u32,    // items (or records) that a reduction reads
+    denominator: f32,   // of the reduction, unless it is counted on the GPU
+    empty: u32,         // bits of the mean over nothing
+    zero: u32,          // always 0, see `launder`
+    spare: vec2<u32>,
+    ignore: vec4<i32>,  // targets that are ignored; unused places repeat the first
+}
+
+struct Uniforms {
+    frame: Frame,
+    params: Params,
+}
+
+@group(0) @binding(0) var<uniform> u: Uniforms;
+
+// Reduced (mean, sum): grad_output is one value. Otherwise one per item.
+override REDUCED: bool = false;
+// The denominator stands in the first word of `work`, put there by an earlier dispatch.
+override COUNTED: bool = false;
+// grad_output is bound; else it is 1.
+override HAS_GRAD_OUTPUT: bool = false;

@@ -1,0 +1,102 @@
+// Elementary functions to the crate's accuracy, where WGSL's own promise too little.
+//
+// WGSL lets a compiler reassociate float arithmetic and assume that NaN and infinity do not exist. Two habits follow:
+// - `launder` passes a value through an integer xor with a run-time zero, so that (a - b) + c stays as written;
+// - NaN and infinity are recognised and produced as bits, never by a float operation.
+
+const ABS_BITS = 0x7fffffffu;
+const INF_BITS = 0x7f800000u;
+const NEG_INF_BITS = 0xff800000u;
+const NAN_BITS = 0x7fc00000u;
+// A NaN that no arithmetic makes: "the target of this item is outside its range".
+const BAD_BITS = 0x7fc00badu;
+
+fn launder(v: f32) -> f32 {
+    return bitcast<f32>(bitcast<u32>(v) ^ u.frame.zero);
+}
+
+fn launder4(v: vec4<f32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) ^ vec4<u32>(u.frame.zero));
+}
+
+fn is_nan(bits: u32) -> bool {
+    return (bits & ABS_BITS) > INF_BITS;
+}
+
+fn is_finite(bits: u32) -> bool {
+    return (bits & ABS_BITS) < INF_BITS;
+}
+
+// A float to compute with in place of bits that may be -inf: the lowest finite value. (NaN and +inf pass; whoever calls
+// this has flagged them and overwrites what is computed from them.)
+fn ordinary4(bits: vec4<u32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(min(bits, vec4<u32>(0xff7fffffu)));
+}
+
+fn ordinary(bits: u32) -> f32 {
+    return bitcast<f32>(min(bits, 0xff7fffffu));
+}
+
+// exp(2 h) for h <= 0, 1.2 ULP; exactly 0 below exp(-88).
+// Half the argument, because the difference of two finite floats may overflow while half of it cannot.
+// Cody-Waite: 2h = k ln 2 + r with ln 2 / 2 = 355/1024 - 1.0609722e-4 (k * 355/1024 is exact), then Cephes' expf polynomial.
+fn exp_twice4(h: vec4<f32>) -> vec4<f32> {
+    let a = max(h, vec4<f32>(-52.0));
+    let k = round(a * 2.885390082);
+    let half_r = launder4(a - k * 0.3466796875) + k * 1.06097220e-4;
+    let r = half_r + half_r;
+    var q = r * 1.9875691500e-4 + 1.3981999507e-3;
+    q = q * r + 8.3334519073e-3;
+    q = q * r + 4.1665795894e-2;
+    q = q * r + 1.6666665459e-1;
+    q = q * r + 5.0000001201e-1;
+    let mantissa = (q * (r * r) + r) + 1.0;
+    // 2^k from its exponent bits; k <= -127 gives bits 0, the float 0.
+    return mantissa * bitcast<vec4<f32>>(max(vec4<i32>(k) + 127, vec4<i32>(0)) << vec4<u32>(23u));
+}
+
+fn exp_twice(h: f32) -> f32 {
+    return exp_twice4(vec4<f32>(h)).x;
+}
+
+// log(1 + f) for f in [-0.3, 1]: 2 atanh(f / (2 + f)) as a series, 2e-7 relative.
+fn log1p_series(f: f32) -> f32 {
+    let s = f / (2.0 + f);
+    let z = s * s;
+    var p = z * 0.058823529 + 0.066666667;
+    p = p * z + 0.076923077;
+    p = p * z + 0.090909091;
+    p = p * z + 0.111111111;
+    p = p * z + 0.142857143;
+    p = p * z + 0.2;
+    p = p * z + 0.333333333;
+    return 2.0 * s + 2.0 * s * (z * p);
+}
+
+// log v for normal v > 0: the mantissa is brought to [sqrt(1/2), sqrt 2) through the bits.
+fn ln(v: f32) -> f32 {
+    let bits = bitcast<u32>(v);
+    let shifted = bits - 0x3f3504f3u;
+    let k = bitcast<i32>(shifted) >> 23u;
+    let m = bitcast<f32>((shifted & 0x007fffffu) + 0x3f3504f3u);
+    // Two halves of ln 2: k * 0.693359375 is exact.
+    return f32(k) * 0.693359375 + (log1p_series(m - 1.0) - f32(k) * 2.12194440e-4);
+}
+
+// log(1 + v) for v >= 0, relative accuracy for tiny v included.
+fn log1p(v: f32) -> f32 {
+    if (v <= 1.0) {
+        return log1p_series(v);
+    }
+    return ln(1.0 + v);
+}
+
+// The bits of 2 h, NaN for NaN and +-inf where that leaves the range of f32.
+fn twice_bits(h: f32) -> u32 {
+    let magnitude = bitcast<u32>(h) & ABS_BITS;
+    let sign = bitcast<u32>(h) & 0x80000000u;
+    if (magnitude > INF_BITS) {
+        return NAN_BITS;
+    }
+    return select(bitcast<u32>(h + h), sign | INF_BITS, magnitude >= 0x7f000000u);
+}

@@ -1,0 +1,76 @@
+// Negative log-likelihood of rows of log-probabilities x with class index t and class weights w:
+//
+//   loss = -w_t x_t        dloss/dx_j = -w_t where j = t, else 0
+//
+// https://docs.pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html
+//
+// Only x_t is read; the other log-probabilities may hold anything.
+
+struct Params {
+    spare: vec4<u32>,
+}
+
+override HAS_WEIGHT: bool = false;
+
+const ACCUMULATES = false;
+
+struct Row {
+    at: u32,
+    label: Label,
+}
+
+struct Acc {
+    nothing: u32,
+}
+
+struct Closed {
+    loss: u32,
+    poison: u32,
+    at_label: u32,      // bits of the gradient there
+}
+
+fn open_row(index: u32, at: u32) -> Row {
+    return Row(at, read_label(target_data[index]));
+}
+
+fn skips_row(row: Row) -> bool {
+    return row.label.state != COUNTS;
+}
+
+fn acc_new() -> Acc {
+    return Acc(0u);
+}
+
+fn acc_add(acc: Acc, row: Row, block: Block) -> Acc {
+    return acc;
+}
+
+fn acc_join(acc: Acc) -> Acc {
+    return acc;
+}
+
+fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
+    var w = 1.0;
+    if (HAS_WEIGHT) {
+        w = weight[row.label.class_index];
+    }
+    let bits = load_logit(row.at, row.label.class_index);
+    var loss = bitcast<u32>(-w * ordinary(bits));
+    if (skips_row(row)) {
+        loss = skipped_loss(row.label);
+    } else if (is_nan(bits) || (!is_finite(bits) && w == 0.0)) {
+        loss = NAN_BITS;
+    } else if (!is_finite(bits)) {
+        loss = select(INF_BITS, NEG_INF_BITS, (bits == INF_BITS) == (w > 0.0));
+    }
+    return Closed(loss, 0u, bitcast<u32>(-upstream.factor * w) | upstream.poison);
+}
+
+fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    let is_label = vec4<u32>(row.label.class_index - j) == IN_QUAD;
+    return select(vec4<u32>(0u), vec4<u32>(closed.at_label), is_label);
+}
+
+fn grad_target_value(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
+    return 0u;
+}

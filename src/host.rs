@@ -1,0 +1,157 @@
+//! The host front door: arrays in, arrays out. On a GPU exactly problem, plan, prepare, record, submit, readback.
+
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
+
+use crate::context::{Context, Gpu};
+use crate::error::Error;
+use crate::kernel::{Kernel, WeightSource, ignore_code};
+use crate::losses::Loss;
+use crate::prepared::{Buffers, filled_buffer};
+use crate::problem::Want;
+use crate::tensors::{Answer, Target, Tensors};
+
+/// [`Loss::evaluate_with`] for any loss, on the context's GPU or on the CPU.
+pub(crate) fn evaluate<L: Loss + ?Sized>(
+    loss: &L,
+    ctx: &Context,
+    tensors: &Tensors<'_>,
+    want: Want,
+) -> Result<Answer, Error> {
+    let problem = tensors.problem(want);
+    let kernel = loss.kernel(&problem)?;
+    check(&kernel, tensors, |t| loss.ignores(t))?;
+    let Some(gpu) = ctx.gpu() else {
+        return Ok(loss.compute(&kernel, tensors, want));
+    };
+    let prepared = loss.prepare(ctx, &problem)?;
+    on_gpu(gpu, &prepared, loss, &kernel, tensors, want)
+}
+
+/// Shapes and labels of the data, before anything runs.
+pub(crate) fn check<F>(
+    kernel: &Kernel,
+    tensors: &Tensors<'_, F>,
+    ignored: impl Fn(i64) -> bool,
+) -> Result<(), Error> {
+    if kernel.weight == WeightSource::Buffer {
+        return Err(Error::Missing { argument: "weight", why: "host arrays take it from the options: use `weight`" });
+    }
+    tensors.check_shapes(&kernel.target_shape, &kernel.loss_shape)?;
+    if let Target::Indices(labels) = &tensors.target {
+        let classes = kernel.rows.classes;
+        for (row, &value) in labels.iter().enumerate() {
+            if !ignored(value) && usize::try_from(value).map_or(true, |v| v >= classes) {
+                return Err(Error::Target { row, value, classes });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(target_arch = "wasm32")]
+fn on_gpu<L: Loss + ?Sized>(
+    _: &Gpu,
+    _: &crate::prepared::Prepared,
+    _: &L,
+    _: &Kernel,
+    _: &Tensors<'_>,
+    _: Want,
+) -> Result<Answer, Error> {
+    Err(Error::Unsupported {
+        what: "a blocking call".into(),
+        why: "a browser cannot block".into(),
+        instead: "prepare, record, and await the readback",
+    })
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn on_gpu<L: Loss + ?Sized>(
+    gpu: &Gpu,
+    prepared: &crate::prepared::Prepared,
+    loss: &L,
+    kernel: &Kernel,
+    tensors: &Tensors<'_>,
+    want: Want,
+) -> Result<Answer, Error> {
+    let upload = |name: &str, bytes: &[u8]| filled_buffer(&gpu.device, name, bytes, wgpu::BufferUsages::STORAGE);
+    let upload_f32 = |name: &str, values: &ArrayViewD<'_, f32>| {
+        let dense = values.as_standard_layout();
+        upload(name, dense.as_slice().map(bytemuck::cast_slice).unwrap_or_default())
+    };
+    let input = upload_f32("input", &tensors.input);
+    let target = match &tensors.target {
+        Target::Indices(labels) => {
+            // In range by now, or ignored.
+            let codes: Vec<i32> =
+                labels.iter().map(|&v| if loss.ignores(v) { ignore_code(v) } else { v as i32 }).collect();
+            upload("target", bytemuck::cast_slice(&codes))
+        }
+        Target::Values(values) => upload_f32("target", values),
+    };
+    let grad_output = tensors.grad_output.as_ref().map(|g| upload_f32("grad_output", g));
+
+    let out = |wanted: bool, shape: &[usize]| Output::new(gpu, wanted, shape);
+    let outputs = [
+        out(want.contains(Want::LOSS), &kernel.loss_shape),
+        out(want.contains(Want::GRAD), tensors.input.shape()),
+        out(want.contains(Want::GRAD_TARGET) && kernel.labels.is_none(), tensors.input.shape()),
+    ];
+    let whole = wgpu::Buffer::as_entire_buffer_binding;
+    let buffers = Buffers {
+        input: Some(whole(&input)),
+        target: Some(whole(&target)),
+        weight: None,
+        grad_output: grad_output.as_ref().map(whole),
+        loss: outputs[0].buffer.as_ref().map(whole),
+        grad_input: outputs[1].buffer.as_ref().map(whole),
+        grad_target: outputs[2].buffer.as_ref().map(whole),
+    };
+    let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("deeploss.evaluate") });
+    prepared.record(&mut encoder, &buffers)?;
+    let ranges: Vec<_> = outputs.iter().filter_map(Output::range).collect();
+    let readback = prepared.read(&mut encoder, &ranges);
+    gpu.queue.submit([encoder.finish()]);
+    let mut parts = readback.wait()?.into_iter();
+    let mut arrays = outputs.iter().map(|output| output.array(&mut parts)).collect::<Result<Vec<_>, _>>()?.into_iter();
+    let mut next = || arrays.next().flatten();
+    Ok(Answer { loss: next(), grad_input: next(), grad_input2: None, grad_target: next() })
+}
+
+/// One output tensor on its way back.
+#[cfg(not(target_arch = "wasm32"))]
+struct Output {
+    shape: Vec<usize>,
+    wanted: bool,
+    /// None if not wanted or empty.
+    buffer: Option<wgpu::Buffer>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Output {
+    fn new(gpu: &Gpu, wanted: bool, shape: &[usize]) -> Self {
+        let size = 4 * shape.iter().product::<usize>() as u64;
+        let buffer = (wanted && size > 0).then(|| {
+            gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("deeploss.output"),
+                size,
+                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+                mapped_at_creation: false,
+            })
+        });
+        Self { shape: shape.to_vec(), wanted, buffer }
+    }
+
+    fn range(&self) -> Option<wgpu::BufferBinding<'_>> {
+        self.buffer.as_ref().map(wgpu::Buffer::as_entire_buffer_binding)
+    }
+
+    fn array(&self, parts: &mut impl Iterator<Item = Vec<u8>>) -> Result<Option<ArrayD<f32>>, Error> {
+        if !self.wanted {
+            return Ok(None);
+        }
+        let bytes = if self.buffer.is_some() { parts.next().unwrap_or_default() } else { Vec::new() };
+        ArrayD::from_shape_vec(IxDyn(&self.shape), bytemuck::pod_collect_to_vec(&bytes))
+            .map(Some)
+            .map_err(|e| Error::Device(format!("readback of {:?}: {e}", self.shape)))
+    }
+}

@@ -1,0 +1,37 @@
+//! Classification losses and their gradients as fused WGSL compute shaders on your own wgpu device.
+//!
+//! Two doors lead to the same kernels:
+//!
+//! - **Host arrays**: [`Loss::evaluate`] takes ndarray views and returns arrays.
+//! - **GPU-resident**: [`Loss::prepare`] once, then [`Prepared::record`] every step, on your buffers and your encoder.
+//!
+//! [`Context`] is where it runs: your device, one of ours, or the CPU reference path. [`LOSSES`] is the table of losses.
+
+mod context;
+mod error;
+mod host;
+mod kernel;
+mod link;
+mod losses;
+mod pipeline;
+mod plan;
+mod prepared;
+mod problem;
+mod readback;
+pub mod reference;
+mod sample;
+mod tensors;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use context::adapters;
+pub use context::{AdapterFacts, Context, INSTALL_A_DRIVER};
+pub use error::Error;
+pub use kernel::{Denominator, Kernel, Labels, WeightSource};
+pub use link::Part;
+pub use losses::{CrossEntropy, LOSSES, Loss, LossInfo, Nll, OptionValue, Options, Twin};
+pub use pipeline::Program;
+pub use plan::{Bind, Dispatch, Plan, RowStrategy, Tensor};
+pub use prepared::{Bound, Buffers, Prepared};
+pub use problem::{Problem, Reduction, RowShape, TargetKind, Want};
+pub use readback::Readback;
+pub use tensors::{Answer, OwnedTarget, OwnedTensors, Target, Tensors};

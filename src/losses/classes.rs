@@ -1,0 +1,179 @@
+//! What losses over class indices have in common: class weights, ignored indices, reduction, class axis.
+
+use std::sync::Arc;
+
+use super::Options;
+use crate::error::Error;
+use crate::kernel::{Denominator, Kernel, Labels, WeightSource, ignore_code};
+use crate::link::Part;
+use crate::problem::{Problem, Reduction, RowShape, TargetKind, Want, without_axis};
+use crate::sample::Rng;
+use crate::tensors::{OwnedTarget, OwnedTensors};
+
+/// Indices that can be ignored at once: the places in `Frame.ignore`.
+const MAX_IGNORED: usize = 4;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Classes {
+    pub(super) weight: WeightSource,
+    pub(super) ignore: Vec<i64>,
+    pub(super) reduction: Reduction,
+    pub(super) axis: Option<usize>,
+    pub(super) empty: f32,
+}
+
+impl Default for Classes {
+    fn default() -> Self {
+        Self { weight: WeightSource::None, ignore: vec![-100], reduction: Reduction::Mean, axis: None, empty: f32::NAN }
+    }
+}
+
+impl Classes {
+    pub(super) fn from_options(options: &Options) -> Result<Self, Error> {
+        let mut classes = Self { reduction: options.reduction()?, ..Self::default() };
+        if let Some(index) = options.integer("ignore_index")? {
+            classes.ignore = vec![index];
+        }
+        if let Some(weight) = options.tensor("weight")? {
+            if weight.ndim() != 1 {
+                return Err(Error::Shape { argument: "weight", expected: "(C)".into(), got: format!("{:?}", weight.shape()) });
+            }
+            classes.weight = WeightSource::Host(weight.iter().copied().collect());
+        }
+        Ok(classes)
+    }
+
+    /// Lowers a loss onto the row skeleton.
+    pub(super) fn kernel(
+        &self,
+        problem: &Problem,
+        source: Part,
+        flags: Vec<(&'static str, bool)>,
+        params: &[u8],
+    ) -> Result<Kernel, Error> {
+        let rows = RowShape::of(&problem.shape, self.axis)?;
+        if let WeightSource::Host(weight) = &self.weight
+            && weight.len() != rows.classes
+        {
+            return Err(Error::shape("weight", &[rows.classes], &[weight.len()]));
+        }
+        if self.reduction == Reduction::BatchMean {
+            return Err(Error::value("reduction", "none, mean or sum", "batchmean"));
+        }
+        if self.ignore.len() > MAX_IGNORED {
+            return Err(Error::value("ignore_index", format!("at most {MAX_IGNORED} values"), self.ignore.len()));
+        }
+        let indices = problem.target == TargetKind::Indices;
+        if problem.want.contains(Want::GRAD_TARGET) && indices {
+            return Err(Error::value("want", "a gradient of the target only where it holds probabilities", "class indices"));
+        }
+        if problem.want.contains(Want::GRAD_INPUT2) {
+            return Err(Error::value("want", "outputs of this loss", "the gradient of a second input, which it does not have"));
+        }
+        let row_shape = without_axis(&problem.shape, rows.axis);
+        let mut flags = flags;
+        flags.push(("HAS_WEIGHT", self.weight != WeightSource::None));
+        Ok(Kernel {
+            source,
+            flags,
+            params: params.to_vec(),
+            rows,
+            labels: indices.then(|| Labels { ignore: self.ignore.iter().map(|&v| ignore_code(v)).collect() }),
+            weight: self.weight.clone(),
+            reduction: self.reduction,
+            denominator: match self.reduction {
+                Reduction::Mean if indices => Denominator::Counted,
+                Reduction::Mean => Denominator::Fixed(rows.rows() as f64),
+                _ => Denominator::Fixed(1.0),
+            },
+            empty: self.empty,
+            target_shape: if indices { row_shape.clone() } else { problem.shape.clone() },
+            loss_shape: if self.reduction == Reduction::None { row_shape } else { Vec::new() },
+        })
+    }
+
+    /// Logits of standard deviation 3 and classes, one in eight ignored.
+    pub(super) fn sample(&self, shape: &[usize], seed: u64, target: TargetKind) -> OwnedTensors {
+        let mut rng = Rng::new(seed);
+        let input = ndarray::ArrayD::from_shape_simple_fn(shape, || 3.0 * rng.normal());
+        let rows = RowShape::of(shape, self.axis);
+        let (axis, classes) = rows.map_or((0, 1), |rows| (rows.axis, rows.classes));
+        let target = match target {
+            TargetKind::Indices => {
+                let labels = without_axis(shape, axis);
+                OwnedTarget::Indices(ndarray::ArrayD::from_shape_simple_fn(labels, || match self.ignore.first() {
+                    Some(&index) if rng.below(8) == 0 => index,
+                    _ => rng.below(classes) as i64,
+                }))
+            }
+            TargetKind::Values => {
+                OwnedTarget::Values(ndarray::ArrayD::from_shape_simple_fn(shape, || 2.0 * rng.uniform() / classes as f32))
+            }
+        };
+        OwnedTensors::new(input, target)
+    }
+
+    pub(super) fn set_weight(&mut self, weight: impl Into<Vec<f32>>) {
+        self.weight = WeightSource::Host(Arc::from(weight.into()));
+    }
+}
+
+/// Test weights of so many classes; one of them 0.
+pub(super) fn sample_weight(classes: usize) -> Vec<f32> {
+    (0..classes).map(|c| if c == 2 { 0.0 } else { 0.5 + (c % 7) as f32 * 0.25 }).collect()
+}
+
+/// The builder methods of a loss that holds [`Classes`] in the field `classes`.
+macro_rules! class_builders {
+    () => {
+        /// How the rows' losses are combined; the mean by default.
+        #[must_use]
+        pub fn reduction(mut self, reduction: crate::Reduction) -> Self {
+            self.classes.reduction = reduction;
+            self
+        }
+
+        /// One weight per class, on the host.
+        #[must_use]
+        pub fn weight(mut self, weight: impl Into<Vec<f32>>) -> Self {
+            self.classes.set_weight(weight);
+            self
+        }
+
+        /// Class weights come from [`Buffers::weight`](crate::Buffers::weight) at every record.
+        #[must_use]
+        pub fn weight_from_buffer(mut self) -> Self {
+            self.classes.weight = crate::kernel::WeightSource::Buffer;
+            self
+        }
+
+        /// Rows with this class index count for nothing, whatever their logits hold; -100 by default.
+        #[must_use]
+        pub fn ignore_index(mut self, index: i64) -> Self {
+            self.classes.ignore = vec![index];
+            self
+        }
+
+        /// Several ignored indices (at most four), or none.
+        #[must_use]
+        pub fn ignore_indices(mut self, indices: impl Into<Vec<i64>>) -> Self {
+            self.classes.ignore = indices.into();
+            self
+        }
+
+        /// The axis of the classes: 1 by default, 0 for the shape (C). Read in place, never transposed.
+        #[must_use]
+        pub fn class_axis(mut self, axis: usize) -> Self {
+            self.classes.axis = Some(axis);
+            self
+        }
+
+        /// The mean over nothing (an empty batch, or every row ignored): NaN by default, as in PyTorch.
+        #[must_use]
+        pub fn on_empty(mut self, loss: f32) -> Self {
+            self.classes.empty = loss;
+            self
+        }
+    };
+}
+pub(super) use class_builders;

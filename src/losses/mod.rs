@@ -1,0 +1,118 @@
+//! The table of losses. Tests, benches, the conformance runner and the docs iterate over [`LOSSES`].
+
+mod classes;
+mod cross_entropy;
+mod nll;
+mod options;
+
+use std::fmt::Debug;
+
+use ndarray::{ArrayView, Dimension};
+
+pub use cross_entropy::CrossEntropy;
+pub use nll::Nll;
+pub use options::{OptionValue, Options};
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::kernel::Kernel;
+use crate::plan::{Plan, RowStrategy};
+use crate::prepared::Prepared;
+use crate::problem::{Problem, Reduction, Want};
+use crate::tensors::{Answer, OwnedTensors, Target, Tensors};
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct LossInfo {
+    /// Name of the operation, as PyTorch's functional API has it where it exists there.
+    pub name: &'static str,
+    /// The type in this crate.
+    pub type_name: &'static str,
+    /// PyTorch's name for it.
+    pub pytorch: &'static str,
+    /// One line: the formula.
+    pub formula: &'static str,
+    /// Makes the loss from named options, as a configuration file gives them; unknown names are errors.
+    pub from_options: fn(&Options) -> Result<Box<dyn Loss>, Error>,
+    /// Combinations of options worth testing on inputs with so many classes.
+    pub variants: fn(classes: usize) -> Vec<Box<dyn Loss>>,
+}
+
+/// Every loss of the crate.
+///
+/// ```
+/// for loss in deeploss::LOSSES {
+///     println!("{:16} {}", loss.name, loss.formula);
+/// }
+/// ```
+pub const LOSSES: &[LossInfo] = &[cross_entropy::INFO, nll::INFO];
+
+/// The CPU twin of a loss in one scalar type.
+pub trait Twin<F> {
+    /// Evaluates the loss; shapes and labels have been checked against `kernel`.
+    fn compute(&self, kernel: &Kernel, tensors: &Tensors<'_, F>, want: Want) -> Answer<F>;
+}
+
+/// What every loss can do. Options are set on the loss' own type.
+pub trait Loss: Twin<f32> + Twin<f64> + Debug + Send + Sync {
+    /// The loss' row of the table.
+    fn info(&self) -> &'static LossInfo;
+
+    /// Checks options and shapes, and lowers the loss onto its skeleton.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Value`]: what does not fit.
+    fn kernel(&self, problem: &Problem) -> Result<Kernel, Error>;
+
+    /// The same loss with another reduction.
+    fn with_reduction(&self, reduction: Reduction) -> Box<dyn Loss>;
+
+    /// Whether a class index is ignored.
+    fn ignores(&self, target: i64) -> bool;
+
+    /// Random tensors that this loss accepts, for tests and benches: typical inputs of the given shape, the same for equal seeds.
+    fn sample(&self, shape: &[usize], seed: u64) -> OwnedTensors;
+
+    /// Loss and gradient of host arrays: [`Loss::evaluate_with`] for a loss that compares an input with a target.
+    ///
+    /// # Errors
+    /// As [`Loss::evaluate_with`].
+    fn evaluate<'a, D: Dimension>(
+        &self,
+        ctx: &Context,
+        input: ArrayView<'a, f32, D>,
+        target: impl Into<Target<'a>>,
+    ) -> Result<Answer, Error>
+    where
+        Self: Sized,
+    {
+        self.evaluate_with(ctx, &Tensors::new(input, target), Want::LOSS | Want::GRAD)
+    }
+
+    /// The wanted outputs for host tensors: uploads, runs, reads back. On a CPU context, the reference path.
+    ///
+    /// # Errors
+    /// What validation finds, naming the argument; [`Error::Unsupported`] and [`Error::Device`] from the machine.
+    fn evaluate_with(&self, ctx: &Context, tensors: &Tensors<'_>, want: Want) -> Result<Answer, Error> {
+        crate::host::evaluate(self, ctx, tensors, want)
+    }
+
+    /// Makes everything a call of this shape needs on the context's device, once.
+    ///
+    /// # Errors
+    /// As [`Loss::evaluate_with`].
+    fn prepare(&self, ctx: &Context, problem: &Problem) -> Result<Prepared, Error> {
+        self.prepare_with(ctx, problem, None)
+    }
+
+    /// [`Loss::prepare`] with a strategy of the caller's choice, for tests and measurements.
+    ///
+    /// # Errors
+    /// As [`Loss::prepare`]; [`Error::Unsupported`] if the strategy cannot serve.
+    fn prepare_with(&self, ctx: &Context, problem: &Problem, strategy: Option<RowStrategy>) -> Result<Prepared, Error> {
+        let gpu = ctx.require_gpu()?;
+        let kernel = self.kernel(problem)?;
+        let plan = Plan::new(&kernel, problem, &gpu.facts, strategy)?;
+        Prepared::new(ctx, &kernel, plan)
+    }
+}

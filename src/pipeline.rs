@@ -1,0 +1,126 @@
+//! Compute pipelines, made once per program and device.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::Error;
+use crate::link::{Part, link, locate};
+
+/// A kernel before compilation: which files, which entry point, which constants, which bindings. Plain data and the cache key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Program {
+    /// The files, the loss' own first.
+    pub parts: Vec<Part>,
+    /// The entry point.
+    pub entry: &'static str,
+    /// Values of `override` constants that differ from the file's default.
+    pub constants: Vec<(&'static str, u32)>,
+    /// Storage bindings: number, and whether the kernel writes it.
+    pub storage: Vec<(u32, bool)>,
+}
+
+impl Program {
+    /// The WGSL module.
+    #[must_use]
+    pub fn wgsl(&self) -> String {
+        link(&self.parts)
+    }
+
+    /// `deeploss.<loss>.<entry>`, the label of the wgpu objects.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let file = self.parts.first().map_or("", |part| part.name);
+        let stem = file.rsplit('/').next().unwrap_or(file).trim_end_matches(".wgsl");
+        format!("deeploss.{stem}.{}", self.entry)
+    }
+}
+
+/// The pipelines of one device.
+#[derive(Debug, Default)]
+pub(crate) struct Pipelines(Mutex<HashMap<Program, Arc<Compiled>>>);
+
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) pipeline: wgpu::ComputePipeline,
+    pub(crate) layout: wgpu::BindGroupLayout,
+    pub(crate) label: String,
+}
+
+impl Pipelines {
+    pub(crate) fn get(&self, device: &wgpu::Device, program: &Program) -> Result<Arc<Compiled>, Error> {
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = cache.get(program) {
+            return Ok(found.clone());
+        }
+        let compiled = Arc::new(compile(device, program)?);
+        cache.insert(program.clone(), compiled.clone());
+        Ok(compiled)
+    }
+}
+
+fn compile(device: &wgpu::Device, program: &Program) -> Result<Compiled, Error> {
+    let label = program.label();
+    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(&label),
+        source: wgpu::ShaderSource::Wgsl(program.wgsl().into()),
+    });
+    let entry = |binding, ty, size| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: wgpu::BufferSize::new(size) },
+        count: None,
+    };
+    let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, UNIFORM_MIN)];
+    entries.extend(
+        program
+            .storage
+            .iter()
+            .map(|&(slot, written)| entry(slot, wgpu::BufferBindingType::Storage { read_only: !written }, STORAGE_MIN)),
+    );
+    let layout = device
+        .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(&label),
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let constants: Vec<(&str, f64)> = program.constants.iter().map(|&(name, value)| (name, f64::from(value))).collect();
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(&label),
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some(program.entry),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &constants,
+            // Every kernel writes its workgroup memory before it reads it.
+            zero_initialize_workgroup_memory: false,
+        },
+        cache: None,
+    });
+    // On the web the scope resolves later; there an invalid pipeline surfaces as the device's own error.
+    #[cfg(not(target_arch = "wasm32"))]
+    if let Some(error) = pollster::block_on(scope.pop()) {
+        return Err(Error::Device(format!("{label}: {}", explain(program, &error.to_string()))));
+    }
+    #[cfg(target_arch = "wasm32")]
+    drop(scope);
+    Ok(Compiled { pipeline, layout, label })
+}
+
+/// Header and one 16-byte row of the loss' parameters.
+const UNIFORM_MIN: u64 = 80;
+/// One element of the widest array type.
+const STORAGE_MIN: u64 = 4;
+
+/// A compiler message with the place in the crate's own files beside each `wgsl:line`.
+fn explain(program: &Program, message: &str) -> String {
+    let mut text = message.to_owned();
+    for found in message.match_indices("wgsl:") {
+        let digits: String = message[found.0 + 5..].chars().take_while(char::is_ascii_digit).collect();
+        if let Some((file, line)) = digits.parse().ok().and_then(|line| locate(&program.parts, line)) {
+            text.push_str(&format!("\n(wgsl:{digits} is shaders/{file}:{line})"));
+        }
+    }
+    text
+}

@@ -1,0 +1,285 @@
+//! A planned call on a device: made once, recorded every step.
+
+use std::sync::Arc;
+
+use crate::context::{Context, Gpu};
+use crate::error::Error;
+use crate::kernel::{Kernel, WeightSource};
+use crate::pipeline::Compiled;
+use crate::plan::{Bind, Plan, Tensor};
+use crate::readback::Readback;
+
+/// GPU tensors of one call: a range of a buffer each, densely packed in row-major order, 4 bytes per element
+/// (`f32`; class indices `i32`). Which are needed follows from the [`Problem`](crate::Problem) and the loss.
+///
+/// A range must start at a multiple of the device's `min_storage_buffer_offset_alignment`; its buffer needs
+/// `BufferUsages::STORAGE`. Outputs must not overlap inputs.
+#[derive(Debug, Clone, Default)]
+pub struct Buffers<'a> {
+    /// Logits, log-probabilities, probabilities or scores.
+    pub input: Option<wgpu::BufferBinding<'a>>,
+    /// Class indices (`i32`), one per row, or values.
+    pub target: Option<wgpu::BufferBinding<'a>>,
+    /// Class weights, where the loss takes them from a buffer.
+    pub weight: Option<wgpu::BufferBinding<'a>>,
+    /// Upstream gradient: one value if reduced, else one per item.
+    pub grad_output: Option<wgpu::BufferBinding<'a>>,
+    /// Out: one value if reduced, else one per item.
+    pub loss: Option<wgpu::BufferBinding<'a>>,
+    /// Out: gradient with respect to the input.
+    pub grad_input: Option<wgpu::BufferBinding<'a>>,
+    /// Out: gradient with respect to a floating-point target.
+    pub grad_target: Option<wgpu::BufferBinding<'a>>,
+}
+
+impl<'a> Buffers<'a> {
+    fn get(&self, tensor: Tensor) -> Option<&wgpu::BufferBinding<'a>> {
+        match tensor {
+            Tensor::Input => self.input.as_ref(),
+            Tensor::Target => self.target.as_ref(),
+            Tensor::Weight => self.weight.as_ref(),
+            Tensor::GradOutput => self.grad_output.as_ref(),
+            Tensor::Loss => self.loss.as_ref(),
+            Tensor::GradInput => self.grad_input.as_ref(),
+            Tensor::GradTarget => self.grad_target.as_ref(),
+            Tensor::Items | Tensor::Work | Tensor::Nothing => None,
+        }
+    }
+}
+
+/// A loss prepared for one shape on one device: pipelines, parameters and scratch. Made by
+/// [`Loss::prepare`](crate::Loss::prepare), recorded as often as wanted.
+///
+/// Successive records share the scratch, so record one `Prepared` into encoders that are submitted in order (always the case
+/// on one queue).
+#[derive(Debug)]
+pub struct Prepared {
+    gpu: Arc<Gpu>,
+    plan: Plan,
+    pipelines: Vec<Arc<Compiled>>,
+    uniforms: wgpu::Buffer,
+    uniform_stride: u64,
+    items: Option<wgpu::Buffer>,
+    work: wgpu::Buffer,
+    nothing: wgpu::Buffer,
+    weight: Option<wgpu::Buffer>,
+}
+
+/// A [`Prepared`] call together with its buffers: recording it allocates nothing.
+#[derive(Debug)]
+pub struct Bound<'p> {
+    prepared: &'p Prepared,
+    groups: Vec<wgpu::BindGroup>,
+}
+
+impl Prepared {
+    pub(crate) fn new(ctx: &Context, kernel: &Kernel, plan: Plan) -> Result<Self, Error> {
+        let gpu = ctx.require_gpu()?.clone();
+        let pipelines = plan
+            .dispatches
+            .iter()
+            .map(|dispatch| gpu.pipelines.get(&gpu.device, &dispatch.program))
+            .collect::<Result<_, _>>()?;
+
+        let alignment = u64::from(gpu.device.limits().min_uniform_buffer_offset_alignment);
+        let largest = plan.dispatches.iter().map(|d| d.uniforms.len() as u64).max().unwrap_or(0);
+        let uniform_stride = largest.next_multiple_of(alignment);
+        let mut bytes = Vec::new();
+        for dispatch in &plan.dispatches {
+            bytes.extend_from_slice(&dispatch.uniforms);
+            bytes.resize(bytes.len().next_multiple_of(uniform_stride as usize), 0);
+        }
+        let weight = match &kernel.weight {
+            WeightSource::Host(values) => {
+                Some(filled_buffer(&gpu.device, "weight", bytemuck::cast_slice(values), wgpu::BufferUsages::STORAGE))
+            }
+            WeightSource::None | WeightSource::Buffer => None,
+        };
+        let scratch = |name, size| {
+            gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(name),
+                size,
+                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+                mapped_at_creation: false,
+            })
+        };
+        // A range of its own for every binding that a variant leaves unused: writable ranges may not overlap.
+        let nothing = scratch("deeploss.nothing", UNUSED_RANGE * MAX_SLOTS);
+        let items = (plan.items_bytes > 0).then(|| scratch("deeploss.items", plan.items_bytes));
+        let work = scratch("deeploss.work", plan.work_bytes);
+        let uniforms = filled_buffer(&gpu.device, "uniforms", &bytes, wgpu::BufferUsages::UNIFORM);
+        Ok(Self { gpu, plan, pipelines, uniforms, uniform_stride, items, work, nothing, weight })
+    }
+
+    /// What will run.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Bytes of GPU memory that this call owns besides the caller's tensors.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> u64 {
+        self.plan.items_bytes + self.plan.work_bytes + self.uniforms.size() + self.weight.as_ref().map_or(0, wgpu::Buffer::size)
+    }
+
+    /// Records the call's dispatches, and nothing else: no submit, no poll, no readback.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] or [`Error::Buffer`], before anything is recorded.
+    pub fn record(&self, encoder: &mut wgpu::CommandEncoder, buffers: &Buffers<'_>) -> Result<(), Error> {
+        self.bind(buffers)?.record(encoder);
+        Ok(())
+    }
+
+    /// Checks the buffers and makes the bind groups once, for buffers that stay the same over many steps.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] or [`Error::Buffer`].
+    pub fn bind(&self, buffers: &Buffers<'_>) -> Result<Bound<'_>, Error> {
+        for &(tensor, size) in &self.plan.sizes {
+            if size > 0 && !(tensor == Tensor::Weight && self.weight.is_some()) {
+                let written = matches!(tensor, Tensor::Loss | Tensor::GradInput | Tensor::GradTarget);
+                check(tensor.name(), buffers.get(tensor), size, self.gpu.facts.offset_alignment)?;
+                if written {
+                    self.check_apart(tensor, buffers)?;
+                }
+            }
+        }
+        let groups = self
+            .plan
+            .dispatches
+            .iter()
+            .zip(&self.pipelines)
+            .enumerate()
+            .map(|(index, (dispatch, compiled))| {
+                let uniforms = wgpu::BufferBinding {
+                    buffer: &self.uniforms,
+                    offset: index as u64 * self.uniform_stride,
+                    size: wgpu::BufferSize::new(dispatch.uniforms.len() as u64),
+                };
+                let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniforms) }];
+                entries.extend(dispatch.binds.iter().map(|bind| wgpu::BindGroupEntry {
+                    binding: bind.slot,
+                    resource: wgpu::BindingResource::Buffer(self.range(bind, buffers)),
+                }));
+                self.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: Some(&compiled.label),
+                    layout: &compiled.layout,
+                    entries: &entries,
+                })
+            })
+            .collect();
+        Ok(Bound { prepared: self, groups })
+    }
+
+    /// An output may not share bytes with any other tensor of the call.
+    fn check_apart(&self, output: Tensor, buffers: &Buffers<'_>) -> Result<(), Error> {
+        let span = |tensor| {
+            let size = self.plan.sizes.iter().find(|(t, _)| *t == tensor)?.1;
+            buffers.get(tensor).map(|b| (b.buffer, b.offset, b.offset + size))
+        };
+        let Some((buffer, start, end)) = span(output) else { return Ok(()) };
+        for &(other, _) in &self.plan.sizes {
+            if let Some((b, s, e)) = span(other).filter(|_| other != output)
+                && b == buffer
+                && s < end
+                && start < e
+            {
+                return Err(Error::Buffer {
+                    argument: output.name(),
+                    expected: format!("a range of its own, apart from `{}`", other.name()),
+                    got: format!("bytes {start}..{end}, which overlap {s}..{e}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn range<'b>(&'b self, bind: &Bind, buffers: &Buffers<'b>) -> wgpu::BufferBinding<'b> {
+        let own = |buffer| wgpu::BufferBinding { buffer, offset: bind.offset, size: wgpu::BufferSize::new(bind.size) };
+        match (bind.tensor, &self.items, &self.weight) {
+            (Tensor::Work, _, _) => own(&self.work),
+            (Tensor::Items, Some(items), _) => own(items),
+            (Tensor::Weight, _, Some(weight)) => own(weight),
+            (tensor, _, _) => match buffers.get(tensor) {
+                Some(given) => wgpu::BufferBinding {
+                    buffer: given.buffer,
+                    offset: given.offset + bind.offset,
+                    size: wgpu::BufferSize::new(bind.size),
+                },
+                None => wgpu::BufferBinding {
+                    buffer: &self.nothing,
+                    offset: u64::from(bind.slot) * UNUSED_RANGE,
+                    size: wgpu::BufferSize::new(UNUSED_RANGE),
+                },
+            },
+        }
+    }
+
+    /// Records copies of the given GPU tensors, and of the status, into staging memory: await the result (or
+    /// [`Readback::wait`]) after submitting. A status that tells of invalid items becomes [`Error::Invalid`].
+    pub fn read(&self, encoder: &mut wgpu::CommandEncoder, tensors: &[wgpu::BufferBinding<'_>]) -> Readback {
+        let status = wgpu::BufferBinding { buffer: &self.work, offset: STATUS_AT, size: wgpu::BufferSize::new(STATUS_BYTES) };
+        let status = self.plan.has_status.then_some(status);
+        Readback::record(&self.gpu, encoder, tensors, status)
+    }
+}
+
+impl Bound<'_> {
+    /// Records the call's dispatches.
+    pub fn record(&self, encoder: &mut wgpu::CommandEncoder) {
+        for ((dispatch, compiled), group) in
+            self.prepared.plan.dispatches.iter().zip(&self.prepared.pipelines).zip(&self.groups)
+        {
+            let mut pass = encoder
+                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some(&compiled.label), timestamp_writes: None });
+            pass.set_pipeline(&compiled.pipeline);
+            pass.set_bind_group(0, group, &[]);
+            pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], 1);
+        }
+    }
+}
+
+/// Bytes reserved per unused binding: the largest offset alignment that WebGPU allows.
+const UNUSED_RANGE: u64 = 256;
+const MAX_SLOTS: u64 = 16;
+/// The three status words in `work`, see reduce.wgsl.
+const STATUS_AT: u64 = 4;
+const STATUS_BYTES: u64 = 12;
+
+fn check(argument: &'static str, given: Option<&wgpu::BufferBinding<'_>>, size: u64, alignment: u64) -> Result<(), Error> {
+    let Some(given) = given else {
+        return Err(Error::Missing { argument, why: "the call was prepared with this tensor; give a buffer for it" });
+    };
+    let fail = |expected: String, got: String| Err(Error::Buffer { argument, expected, got });
+    if !given.buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
+        return fail("usage STORAGE".into(), format!("{:?}", given.buffer.usage()));
+    }
+    if !given.offset.is_multiple_of(alignment) {
+        return fail(format!("an offset that is a multiple of {alignment}"), format!("offset {}", given.offset));
+    }
+    let rest = given.buffer.size().saturating_sub(given.offset);
+    let available = given.size.map_or(rest, |size| size.get().min(rest));
+    if available < size {
+        return fail(
+            format!("{size} bytes from its offset on"),
+            format!("{available} bytes (buffer of {}, offset {})", given.buffer.size(), given.offset),
+        );
+    }
+    Ok(())
+}
+
+pub(crate) fn filled_buffer(device: &wgpu::Device, label: &str, bytes: &[u8], usage: wgpu::BufferUsages) -> wgpu::Buffer {
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size: (bytes.len() as u64).next_multiple_of(4).max(4),
+        usage: usage | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: true,
+    });
+    if let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() {
+        view.slice(..bytes.len()).copy_from_slice(bytes);
+    }
+    buffer.unmap();
+    buffer
+}

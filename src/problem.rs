@@ -1,0 +1,161 @@
+//! What is asked of a loss: shapes, target kind, outputs. No device, no data.
+
+use std::ops::BitOr;
+
+use crate::error::Error;
+
+/// How the losses of the items become the result, as in PyTorch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Reduction {
+    /// One loss per item.
+    None,
+    /// The sum divided by the loss' denominator (see each loss).
+    #[default]
+    Mean,
+    /// The sum.
+    Sum,
+    /// The sum divided by the first dimension of the input (KL divergence).
+    BatchMean,
+}
+
+/// Which outputs to compute; combine with `|`.
+///
+/// ```
+/// use deeploss::Want;
+/// assert!((Want::LOSS | Want::GRAD).contains(Want::GRAD));
+/// assert!(!Want::LOSS.contains(Want::GRAD));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Want(u8);
+
+impl Want {
+    /// The loss.
+    pub const LOSS: Self = Self(1);
+    /// The gradient with respect to the input (logits, scores, probabilities).
+    pub const GRAD: Self = Self(2);
+    /// The gradient with respect to the second input, where the loss has one.
+    pub const GRAD_INPUT2: Self = Self(4);
+    /// The gradient with respect to a floating-point target, where the loss has one.
+    pub const GRAD_TARGET: Self = Self(8);
+
+    /// Whether all of `other` is wanted.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl BitOr for Want {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// What the target of a row holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TargetKind {
+    /// Class indices (on the GPU: `i32`).
+    Indices,
+    /// Floating-point values: probabilities, soft labels, signs.
+    Values,
+}
+
+/// The shape of one call: what [`Loss::prepare`](crate::Loss::prepare) needs to choose kernels and sizes.
+///
+/// ```
+/// use deeploss::{Problem, TargetKind, Want};
+/// let problem = Problem::rows(8192, 50_257).wants(Want::LOSS | Want::GRAD);
+/// let images = Problem::new(&[8, 21, 64, 64], TargetKind::Indices).with_grad_output();
+/// assert_eq!(images.shape(), [8, 21, 64, 64]);
+/// # let _ = problem;
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) target: TargetKind,
+    pub(crate) want: Want,
+    pub(crate) grad_output: bool,
+}
+
+impl Problem {
+    /// `input` of this shape; loss and gradient wanted; upstream gradient 1.
+    #[must_use]
+    pub fn new(shape: &[usize], target: TargetKind) -> Self {
+        Self { shape: shape.to_vec(), target, want: Want::LOSS | Want::GRAD, grad_output: false }
+    }
+
+    /// `rows` rows of `classes` logits with class indices as targets.
+    #[must_use]
+    pub fn rows(rows: usize, classes: usize) -> Self {
+        Self::new(&[rows, classes], TargetKind::Indices)
+    }
+
+    /// Which outputs to compute.
+    #[must_use]
+    pub fn wants(mut self, want: Want) -> Self {
+        self.want = want;
+        self
+    }
+
+    /// An upstream gradient is given at every call: of the loss' shape.
+    #[must_use]
+    pub fn with_grad_output(mut self) -> Self {
+        self.grad_output = true;
+        self
+    }
+
+    /// Shape of the input.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+}
+
+/// An input as rows of classes: element (n, c, d) is at `(n * classes + c) * inner + d`, row (n, d) is item `n * inner + d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowShape {
+    /// N: product of the dimensions before the class axis.
+    pub outer: usize,
+    /// C.
+    pub classes: usize,
+    /// D: product of the dimensions after the class axis.
+    pub inner: usize,
+    /// The class axis.
+    pub axis: usize,
+}
+
+impl RowShape {
+    /// The rows of `shape`. Without a chosen axis, classes are axis 1, or axis 0 of a shape (C), as in PyTorch.
+    pub(crate) fn of(shape: &[usize], axis: Option<usize>) -> Result<Self, Error> {
+        if shape.is_empty() {
+            return Err(Error::Shape { argument: "input", expected: "(C), (N, C) or (N, C, d1, ...)".into(), got: "()".into() });
+        }
+        let axis = axis.unwrap_or(usize::from(shape.len() > 1));
+        if axis >= shape.len() {
+            return Err(Error::value("class_axis", format!("an axis of the input, 0..{}", shape.len()), axis));
+        }
+        if shape[axis] == 0 {
+            return Err(Error::Shape { argument: "input", expected: "at least one class".into(), got: format!("{shape:?}") });
+        }
+        Ok(Self {
+            outer: shape[..axis].iter().product(),
+            classes: shape[axis],
+            inner: shape[axis + 1..].iter().product(),
+            axis,
+        })
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.outer * self.inner
+    }
+}
+
+/// `shape` without one axis: the shape of class indices, and of the unreduced loss.
+pub(crate) fn without_axis(shape: &[usize], axis: usize) -> Vec<usize> {
+    let mut rest = shape.to_vec();
+    rest.remove(axis);
+    rest
+}

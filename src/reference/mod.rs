@@ -1,0 +1,98 @@
+//! The CPU reference: what is right, in plain code. Generic over the scalar: `f32` serves people without an adapter, `f64` is the
+//! oracle that tests compare with.
+
+mod rows;
+
+use ndarray::NdFloat;
+
+pub use rows::{RowGrads, RowIn, RowTarget, RowTwin, rows};
+
+use crate::error::Error;
+use crate::losses::{Loss, Twin};
+use crate::problem::Want;
+use crate::tensors::{Answer, Tensors};
+
+/// The scalar types of the reference.
+pub trait Real: NdFloat {
+    /// Rounds an `f64` to this type.
+    fn of(value: f64) -> Self;
+    /// As an `f64`, exactly.
+    fn wide(self) -> f64;
+}
+
+impl Real for f32 {
+    fn of(value: f64) -> Self {
+        value as Self
+    }
+    fn wide(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Real for f64 {
+    fn of(value: f64) -> Self {
+        value
+    }
+    fn wide(self) -> f64 {
+        self
+    }
+}
+
+/// Evaluates a loss on the CPU in the precision of its tensors.
+///
+/// # Errors
+/// As [`Loss::evaluate_with`]: everything that validation finds.
+///
+/// ```
+/// use deeploss::{CrossEntropy, Tensors, Want, reference};
+/// use ndarray::array;
+/// let (logits, target) = (array![[40.0_f64, 0.0]], array![0_i64]);
+/// let out = reference::evaluate(&CrossEntropy::new(), &Tensors::new(logits.view(), target.view()), Want::LOSS)?;
+/// assert!((out.scalar().unwrap() - (-40.0_f64).exp().ln_1p()).abs() < 1e-30);
+/// # Ok::<(), deeploss::Error>(())
+/// ```
+pub fn evaluate<F: Real, L: Loss + Twin<F> + ?Sized>(
+    loss: &L,
+    tensors: &Tensors<'_, F>,
+    want: Want,
+) -> Result<Answer<F>, Error> {
+    let kernel = loss.kernel(&tensors.problem(want))?;
+    crate::host::check(&kernel, tensors, |t| loss.ignores(t))?;
+    Ok(Twin::<F>::compute(loss, &kernel, tensors, want))
+}
+
+/// Neumaier's sum: the rounding errors are kept and added at the end.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sum<F> {
+    high: F,
+    low: F,
+}
+
+impl<F: Real> Sum<F> {
+    /// The empty sum.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { high: F::zero(), low: F::zero() }
+    }
+
+    /// Adds a value.
+    pub fn add(&mut self, x: F) {
+        let sum = self.high + x;
+        self.low += if self.high.abs() >= x.abs() { (self.high - sum) + x } else { (x - sum) + self.high };
+        self.high = sum;
+    }
+
+    /// The total; inf and NaN as in plain summation.
+    #[must_use]
+    pub fn total(self) -> F {
+        if self.high.is_finite() { self.high + self.low } else { self.high }
+    }
+}
+
+impl<F: Real> FromIterator<F> for Sum<F> {
+    fn from_iter<I: IntoIterator<Item = F>>(items: I) -> Self {
+        let mut sum = Self::new();
+        items.into_iter().for_each(|x| sum.add(x));
+        sum
+    }
+}

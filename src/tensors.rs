@@ -1,0 +1,218 @@
+//! Host tensors: what goes into a call and what comes out.
+
+use ndarray::{ArrayD, ArrayView, ArrayViewD, CowArray, Dimension, IxDyn};
+
+use crate::error::Error;
+use crate::problem::{Problem, TargetKind, Want};
+
+/// A target on the host: class indices of any integer type, or floating-point values.
+///
+/// ```
+/// use deeploss::Target;
+/// use ndarray::array;
+/// let labels = array![0_u8, 2];
+/// let from_bytes: Target = labels.view().into();
+/// assert!(matches!(from_bytes, Target::Indices(_)));
+/// ```
+#[derive(Debug, Clone)]
+pub enum Target<'a, F = f32> {
+    /// Class indices or labels.
+    Indices(CowArray<'a, i64, IxDyn>),
+    /// Values of the scalar type.
+    Values(ArrayViewD<'a, F>),
+}
+
+impl<F> Target<'_, F> {
+    /// Shape of the tensor.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        match self {
+            Self::Indices(t) => t.shape(),
+            Self::Values(t) => t.shape(),
+        }
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn kind(&self) -> TargetKind {
+        match self {
+            Self::Indices(_) => TargetKind::Indices,
+            Self::Values(_) => TargetKind::Values,
+        }
+    }
+}
+
+impl<'a, F, D: Dimension> From<ArrayView<'a, i64, D>> for Target<'a, F> {
+    fn from(view: ArrayView<'a, i64, D>) -> Self {
+        Self::Indices(view.into_dyn().into())
+    }
+}
+
+macro_rules! indices_from {
+    ($($int:ty),*) => {$(
+        impl<'a, F, D: Dimension> From<ArrayView<'a, $int, D>> for Target<'a, F> {
+            fn from(view: ArrayView<'a, $int, D>) -> Self {
+                // A value beyond i64 is beyond every class count too, and is reported as such.
+                Self::Indices(view.into_dyn().mapv(|v| i64::try_from(v).unwrap_or(i64::MAX)).into())
+            }
+        }
+    )*};
+}
+indices_from!(i32, u8, u32, usize);
+
+impl<'a, D: Dimension> From<ArrayView<'a, f32, D>> for Target<'a, f32> {
+    fn from(view: ArrayView<'a, f32, D>) -> Self {
+        Self::Values(view.into_dyn())
+    }
+}
+
+impl<'a, D: Dimension> From<ArrayView<'a, f64, D>> for Target<'a, f64> {
+    fn from(view: ArrayView<'a, f64, D>) -> Self {
+        Self::Values(view.into_dyn())
+    }
+}
+
+/// The tensors of one call on the host. Views may have any strides.
+///
+/// ```
+/// use deeploss::{Context, CrossEntropy, Loss, Tensors, Want};
+/// use ndarray::array;
+/// let (logits, targets) = (array![[2.0_f32, 0.0]], array![0_i32]);
+/// let upstream = ndarray::arr0(10.0_f32);
+/// let call = Tensors::new(logits.view(), targets.view()).grad_output(upstream.view());
+/// let out = CrossEntropy::new().evaluate_with(&Context::cpu(), &call, Want::GRAD)?;
+/// assert!((out.grad_input.unwrap()[[0, 1]] - 1.192_029).abs() < 1e-6);
+/// # Ok::<(), deeploss::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Tensors<'a, F = f32> {
+    /// Logits, log-probabilities, probabilities or scores.
+    pub input: ArrayViewD<'a, F>,
+    /// The second score or distribution, for losses that compare two.
+    pub input2: Option<ArrayViewD<'a, F>>,
+    /// Labels or values.
+    pub target: Target<'a, F>,
+    /// Upstream gradient, of the loss' shape; 1 if absent.
+    pub grad_output: Option<ArrayViewD<'a, F>>,
+}
+
+impl<'a, F> Tensors<'a, F> {
+    /// Input and target.
+    pub fn new<D: Dimension>(input: ArrayView<'a, F, D>, target: impl Into<Target<'a, F>>) -> Self {
+        Self { input: input.into_dyn(), input2: None, target: target.into(), grad_output: None }
+    }
+
+    /// Adds an upstream gradient.
+    #[must_use]
+    pub fn grad_output<D: Dimension>(mut self, grad_output: ArrayView<'a, F, D>) -> Self {
+        self.grad_output = Some(grad_output.into_dyn());
+        self
+    }
+
+    /// Adds the second input.
+    #[must_use]
+    pub fn input2<D: Dimension>(mut self, input2: ArrayView<'a, F, D>) -> Self {
+        self.input2 = Some(input2.into_dyn());
+        self
+    }
+
+    pub(crate) fn problem(&self, want: Want) -> Problem {
+        let mut problem = Problem::new(self.input.shape(), self.target.kind()).wants(want);
+        problem.grad_output = self.grad_output.is_some();
+        problem
+    }
+
+    /// The target and grad_output have the shapes that the loss asks for.
+    pub(crate) fn check_shapes(&self, target: &[usize], loss: &[usize]) -> Result<(), Error> {
+        if self.target.shape() != target {
+            return Err(Error::shape("target", target, self.target.shape()));
+        }
+        match &self.grad_output {
+            Some(g) if g.shape() != loss => Err(Error::shape("grad_output", loss, g.shape())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Host tensors that own their data, as tests, benches and [`Loss::sample`](crate::Loss::sample) make them.
+#[derive(Debug, Clone)]
+pub struct OwnedTensors<F = f32> {
+    /// See [`Tensors::input`].
+    pub input: ArrayD<F>,
+    /// See [`Tensors::input2`].
+    pub input2: Option<ArrayD<F>>,
+    /// See [`Tensors::target`].
+    pub target: OwnedTarget<F>,
+    /// See [`Tensors::grad_output`].
+    pub grad_output: Option<ArrayD<F>>,
+}
+
+/// A target that owns its data.
+#[derive(Debug, Clone)]
+pub enum OwnedTarget<F = f32> {
+    /// Class indices or labels.
+    Indices(ArrayD<i64>),
+    /// Values of the scalar type.
+    Values(ArrayD<F>),
+}
+
+impl<F> OwnedTensors<F> {
+    /// Input and target.
+    #[must_use]
+    pub fn new(input: ArrayD<F>, target: OwnedTarget<F>) -> Self {
+        Self { input, input2: None, target, grad_output: None }
+    }
+
+    /// Views of all tensors.
+    #[must_use]
+    pub fn view(&self) -> Tensors<'_, F> {
+        Tensors {
+            input: self.input.view(),
+            input2: self.input2.as_ref().map(|a| a.view()),
+            target: match &self.target {
+                OwnedTarget::Indices(t) => Target::Indices(t.view().into()),
+                OwnedTarget::Values(t) => Target::Values(t.view()),
+            },
+            grad_output: self.grad_output.as_ref().map(|a| a.view()),
+        }
+    }
+}
+
+impl OwnedTensors<f32> {
+    /// The same values in f64, for the oracle.
+    #[must_use]
+    pub fn to_f64(&self) -> OwnedTensors<f64> {
+        let wide = |a: &ArrayD<f32>| a.mapv(f64::from);
+        OwnedTensors {
+            input: wide(&self.input),
+            input2: self.input2.as_ref().map(wide),
+            target: match &self.target {
+                OwnedTarget::Indices(t) => OwnedTarget::Indices(t.clone()),
+                OwnedTarget::Values(t) => OwnedTarget::Values(wide(t)),
+            },
+            grad_output: self.grad_output.as_ref().map(wide),
+        }
+    }
+}
+
+/// The outputs of one call on the host. What was not wanted, or what the loss does not have, is `None`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer<F = f32> {
+    /// The loss: shape () if reduced, else one per item.
+    pub loss: Option<ArrayD<F>>,
+    /// Gradient of sum(loss * grad_output) with respect to the input; of its shape.
+    pub grad_input: Option<ArrayD<F>>,
+    /// With respect to the second input.
+    pub grad_input2: Option<ArrayD<F>>,
+    /// With respect to a floating-point target.
+    pub grad_target: Option<ArrayD<F>>,
+}
+
+impl<F: Copy> Answer<F> {
+    /// The reduced loss (or the first item's); `None` without a loss or of an empty batch.
+    ///
+    #[must_use]
+    pub fn scalar(&self) -> Option<F> {
+        self.loss.as_ref().and_then(|loss| loss.first().copied())
+    }
+}
