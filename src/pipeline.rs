@@ -15,8 +15,8 @@ pub struct Program {
     pub entry: &'static str,
     /// Values of `override` constants that differ from the file's default.
     pub constants: Vec<(&'static str, u32)>,
-    /// Storage bindings: number, and whether the kernel writes it.
-    pub storage: Vec<(u32, bool)>,
+    /// Storage bindings: number, whether the kernel writes it, bytes of an array element.
+    pub storage: Vec<(u32, bool, u64)>,
 }
 
 impl Program {
@@ -76,7 +76,7 @@ fn compile(device: &wgpu::Device, program: &Program) -> Result<Compiled, Error> 
         program
             .storage
             .iter()
-            .map(|&(slot, written)| entry(slot, wgpu::BufferBindingType::Storage { read_only: !written }, STORAGE_MIN)),
+            .map(|&(slot, written, element)| entry(slot, wgpu::BufferBindingType::Storage { read_only: !written }, element)),
     );
     let layout = device
         .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
@@ -110,8 +110,6 @@ fn compile(device: &wgpu::Device, program: &Program) -> Result<Compiled, Error> 
 
 /// Header and one 16-byte row of the loss' parameters.
 const UNIFORM_MIN: u64 = 80;
-/// One element of the widest array type.
-const STORAGE_MIN: u64 = 4;
 
 /// A compiler message with the place in the crate's own files beside each `wgsl:line`.
 fn explain(program: &Program, message: &str) -> String {

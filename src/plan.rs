@@ -29,6 +29,12 @@ pub enum Tensor {
 }
 
 impl Tensor {
+    /// Written by the kernels, into the caller's buffer.
+    #[must_use]
+    pub fn is_output(self) -> bool {
+        matches!(self, Self::Loss | Self::GradInput | Self::GradTarget)
+    }
+
     /// The name of the field in [`Buffers`](crate::Buffers).
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -60,6 +66,8 @@ pub struct Bind {
     pub offset: u64,
     /// Bytes.
     pub size: u64,
+    /// Bytes of one element of the array that the kernel declares.
+    pub element: u64,
 }
 
 /// One dispatch.
@@ -338,7 +346,7 @@ impl Planner<'_> {
             _ => plan.sizes.iter().find(|(t, _)| *t == tensor).map_or(0, |&(_, size)| size),
         };
         let tensor = if size == 0 { Tensor::Nothing } else { tensor };
-        Bind { slot, tensor, written, offset: 0, size }
+        Bind { slot, tensor, written, offset: 0, size, element: 4 }
     }
 
     fn frame(&self) -> Frame {
@@ -387,7 +395,8 @@ impl Planner<'_> {
         let per_band = outer_per_band(sample, self.facts)
             .ok_or_else(|| self.too_large(format!("a sample of {} x {} logits", shape.classes, shape.inner)))?;
         let vectors = shape.inner == 1 && shape.classes % 4 == 0;
-        let quads = if vectors { part!("common/quads_vec4.wgsl") } else { part!("common/quads_scalar.wgsl") };
+        let (quads, quad) =
+            if vectors { (part!("common/quads_vec4.wgsl"), 16) } else { (part!("common/quads_scalar.wgsl"), 4) };
         let mut constants = self.reduction_constants();
         constants.extend(strategy.constants());
         constants.extend(self.kernel.flags.iter().map(|&(name, on)| (name, u32::from(on))));
@@ -413,21 +422,21 @@ impl Planner<'_> {
             let groups = rows.div_ceil((strategy.workgroup() / strategy.lanes()) as usize);
             let grid = self.grid(groups)?;
             let whole = |slot, tensor, written| self.bind(plan, slot, tensor, written);
-            let band = |slot, tensor, written| {
-                let all = self.bind(plan, slot, tensor, written);
+            let band = |slot, tensor, written, element| {
+                let all = Bind { element, ..self.bind(plan, slot, tensor, written) };
                 match all.tensor {
                     Tensor::Nothing => all,
                     _ => Bind { offset: start as u64 * sample, size: outer as u64 * sample, ..all },
                 }
             };
-            let target = if self.kernel.labels.is_some() { whole(2, Tensor::Target, false) } else { band(2, Tensor::Target, false) };
+            let target = if self.kernel.labels.is_some() { whole(2, Tensor::Target, false) } else { band(2, Tensor::Target, false, 4) };
             let binds = vec![
-                band(1, Tensor::Input, false),
+                band(1, Tensor::Input, false, quad),
                 target,
                 whole(3, Tensor::Weight, false),
                 whole(4, Tensor::GradOutput, false),
-                band(5, Tensor::GradInput, true),
-                band(6, Tensor::GradTarget, true),
+                band(5, Tensor::GradInput, true, quad),
+                band(6, Tensor::GradTarget, true, 4),
                 whole(7, items, true),
                 whole(8, Tensor::Work, false),
             ];
@@ -502,8 +511,8 @@ fn bytes_of(words: usize) -> u64 {
     words as u64 * 4
 }
 
-fn storage(binds: &[Bind]) -> Vec<(u32, bool)> {
-    binds.iter().map(|bind| (bind.slot, bind.written)).collect()
+fn storage(binds: &[Bind]) -> Vec<(u32, bool, u64)> {
+    binds.iter().map(|bind| (bind.slot, bind.written, bind.element)).collect()
 }
 
 fn uniforms(frame: &Frame, params: &[u8]) -> Vec<u8> {

@@ -61,7 +61,8 @@ pub struct Prepared {
     uniform_stride: u64,
     items: Option<wgpu::Buffer>,
     work: wgpu::Buffer,
-    nothing: wgpu::Buffer,
+    /// Stand-ins for bindings that a variant leaves unused: one to read, one to write.
+    nothing: [wgpu::Buffer; 2],
     weight: Option<wgpu::Buffer>,
 }
 
@@ -103,8 +104,7 @@ impl Prepared {
                 mapped_at_creation: false,
             })
         };
-        // A range of its own for every binding that a variant leaves unused: writable ranges may not overlap.
-        let nothing = scratch("deeploss.nothing", UNUSED_RANGE * MAX_SLOTS);
+        let nothing = [(); 2].map(|()| scratch("deeploss.nothing", UNUSED_RANGE * MAX_SLOTS));
         let items = (plan.items_bytes > 0).then(|| scratch("deeploss.items", plan.items_bytes));
         let work = scratch("deeploss.work", plan.work_bytes);
         let uniforms = filled_buffer(&gpu.device, "uniforms", &bytes, wgpu::BufferUsages::UNIFORM);
@@ -139,9 +139,8 @@ impl Prepared {
     pub fn bind(&self, buffers: &Buffers<'_>) -> Result<Bound<'_>, Error> {
         for &(tensor, size) in &self.plan.sizes {
             if size > 0 && !(tensor == Tensor::Weight && self.weight.is_some()) {
-                let written = matches!(tensor, Tensor::Loss | Tensor::GradInput | Tensor::GradTarget);
                 check(tensor.name(), buffers.get(tensor), size, self.gpu.facts.offset_alignment)?;
-                if written {
+                if tensor.is_output() {
                     self.check_apart(tensor, buffers)?;
                 }
             }
@@ -173,22 +172,26 @@ impl Prepared {
         Ok(Bound { prepared: self, groups })
     }
 
-    /// An output may not share bytes with any other tensor of the call.
+    /// wgpu tracks whole buffers: one dispatch cannot read and write the same one. Two outputs may share a buffer, but no bytes.
     fn check_apart(&self, output: Tensor, buffers: &Buffers<'_>) -> Result<(), Error> {
         let span = |tensor| {
             let size = self.plan.sizes.iter().find(|(t, _)| *t == tensor)?.1;
             buffers.get(tensor).map(|b| (b.buffer, b.offset, b.offset + size))
         };
         let Some((buffer, start, end)) = span(output) else { return Ok(()) };
-        for &(other, _) in &self.plan.sizes {
-            if let Some((b, s, e)) = span(other).filter(|_| other != output)
-                && b == buffer
-                && s < end
-                && start < e
-            {
+        for &(other, _) in self.plan.sizes.iter().filter(|(other, _)| *other != output) {
+            let Some((_, s, e)) = span(other).filter(|(b, _, _)| *b == buffer) else { continue };
+            if !other.is_output() {
                 return Err(Error::Buffer {
                     argument: output.name(),
-                    expected: format!("a range of its own, apart from `{}`", other.name()),
+                    expected: format!("a buffer other than that of `{}`, which is read", other.name()),
+                    got: "the same buffer".into(),
+                });
+            }
+            if s < end && start < e {
+                return Err(Error::Buffer {
+                    argument: output.name(),
+                    expected: format!("a range apart from that of `{}`", other.name()),
                     got: format!("bytes {start}..{end}, which overlap {s}..{e}"),
                 });
             }
@@ -209,7 +212,8 @@ impl Prepared {
                     size: wgpu::BufferSize::new(bind.size),
                 },
                 None => wgpu::BufferBinding {
-                    buffer: &self.nothing,
+                    buffer: &self.nothing[usize::from(bind.written)],
+                    // A range of its own per binding: writable ranges may not overlap.
                     offset: u64::from(bind.slot) * UNUSED_RANGE,
                     size: wgpu::BufferSize::new(UNUSED_RANGE),
                 },

@@ -116,36 +116,52 @@ fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         items[index] = closed.loss;
     }
     if (WANT_GRAD || WANT_GRAD_TARGET) {
-        // A number whose exponent bits are all set is NaN: or-ing them in needs no float that could be optimised away.
-        let poison = select(closed.poison, 0u, skipped);
+        if (skipped) {
+            for (var q = lane; q < quads; q += LANES) {
+                store_zeros(at, q);
+            }
+            return;
+        }
         for (var q = lane; q < whole; q += 4u * LANES) {
-            store_gradients(row, closed, poison, at, q);
-            store_gradients(row, closed, poison, at, q + LANES);
-            store_gradients(row, closed, poison, at, q + 2u * LANES);
-            store_gradients(row, closed, poison, at, q + 3u * LANES);
+            store_gradients(row, closed, at, q);
+            store_gradients(row, closed, at, q + LANES);
+            store_gradients(row, closed, at, q + 2u * LANES);
+            store_gradients(row, closed, at, q + 3u * LANES);
         }
         for (var q = whole + lane; q < quads; q += LANES) {
-            store_gradients(row, closed, poison, at, q);
+            store_gradients(row, closed, at, q);
         }
     }
 }
 
-fn store_gradients(row: Row, closed: Closed, poison: u32, at: u32, quad: u32) {
+fn store_gradients(row: Row, closed: Closed, at: u32, quad: u32) {
     let bits = load_quad(at, quad);
     let j = 4u * quad;
+    // A number whose exponent bits are all set is NaN: or-ing them in needs no float that could be optimised away.
     if (WANT_GRAD) {
-        store_quad(at, quad, grad_quad(row, closed, bits, j) | vec4<u32>(poison));
+        store_quad(at, quad, grad_quad(row, closed, bits, j) | vec4<u32>(closed.poison));
     }
     if (WANT_GRAD_TARGET) {
-        store_grad_target(row, closed, poison, at, j, bits.x);
-        store_grad_target(row, closed, poison, at, j + 1u, bits.y);
-        store_grad_target(row, closed, poison, at, j + 2u, bits.z);
-        store_grad_target(row, closed, poison, at, j + 3u, bits.w);
+        store_grad_target(at, j, grad_target_value(row, closed, bits.x, j) | closed.poison);
+        store_grad_target(at, j + 1u, grad_target_value(row, closed, bits.y, j + 1u) | closed.poison);
+        store_grad_target(at, j + 2u, grad_target_value(row, closed, bits.z, j + 2u) | closed.poison);
+        store_grad_target(at, j + 3u, grad_target_value(row, closed, bits.w, j + 3u) | closed.poison);
     }
 }
 
-fn store_grad_target(row: Row, closed: Closed, poison: u32, at: u32, j: u32, bits: u32) {
+fn store_zeros(at: u32, quad: u32) {
+    if (WANT_GRAD) {
+        store_quad(at, quad, vec4<u32>(0u));
+    }
+    if (WANT_GRAD_TARGET) {
+        for (var k = 0u; k < 4u; k++) {
+            store_grad_target(at, 4u * quad + k, 0u);
+        }
+    }
+}
+
+fn store_grad_target(at: u32, j: u32, bits: u32) {
     if (j < u.frame.classes) {
-        grad_target[at + j * u.frame.inner] = grad_target_value(row, closed, bits, j) | poison;
+        grad_target[at + j * u.frame.inner] = bits;
     }
 }
