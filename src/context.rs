@@ -133,8 +133,7 @@ impl Context {
             required_limits: adapter.limits(),
             ..Default::default()
         };
-        let (device, queue) =
-            adapter.request_device(&descriptor).await.map_err(|e| Error::Device(e.to_string()))?;
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|e| Error::Device(e.to_string()))?;
         Ok(Self::from_wgpu(&adapter, device, queue))
     }
 

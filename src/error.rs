@@ -38,7 +38,9 @@ pub enum Error {
         got: String,
     },
     /// A class index outside `0..classes` that is not ignored.
-    #[error("target: row {row} holds {value}, expected a class in 0..{classes} or the ignore index; correct the label or ignore it")]
+    #[error(
+        "target: row {row} holds {value}, expected a class in 0..{classes} or the ignore index; correct the label or ignore it"
+    )]
     Target {
         /// Index of the row in the flattened target.
         row: usize,
@@ -48,7 +50,9 @@ pub enum Error {
         classes: usize,
     },
     /// What a kernel found while it ran on GPU buffers, reported by the readback. The items concerned have loss NaN and gradient 0.
-    #[error("{argument}: {count} item(s) are out of range, the first at index {first} with value {value}; correct or ignore them")]
+    #[error(
+        "{argument}: {count} item(s) are out of range, the first at index {first} with value {value}; correct or ignore them"
+    )]
     Invalid {
         /// Name of the tensor.
         argument: &'static str,

@@ -28,11 +28,7 @@ pub(crate) fn evaluate<L: Loss + ?Sized>(
 }
 
 /// Shapes and labels of the data, before anything runs.
-pub(crate) fn check<F>(
-    kernel: &Kernel,
-    tensors: &Tensors<'_, F>,
-    ignored: impl Fn(i64) -> bool,
-) -> Result<(), Error> {
+pub(crate) fn check<F>(kernel: &Kernel, tensors: &Tensors<'_, F>, ignored: impl Fn(i64) -> bool) -> Result<(), Error> {
     if kernel.weight == WeightSource::Buffer {
         return Err(Error::Missing { argument: "weight", why: "host arrays take it from the options: use `weight`" });
     }
@@ -106,7 +102,8 @@ fn on_gpu<L: Loss + ?Sized>(
         grad_input: outputs[1].buffer.as_ref().map(whole),
         grad_target: outputs[2].buffer.as_ref().map(whole),
     };
-    let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("deeploss.evaluate") });
+    let mut encoder =
+        gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("deeploss.evaluate") });
     prepared.record(&mut encoder, &buffers)?;
     let ranges: Vec<_> = outputs.iter().filter_map(Output::range).collect();
     let readback = prepared.read(&mut encoder, &ranges);

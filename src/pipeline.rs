@@ -72,14 +72,11 @@ fn compile(device: &wgpu::Device, program: &Program) -> Result<Compiled, Error> 
         count: None,
     };
     let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, UNIFORM_MIN)];
-    entries.extend(
-        program
-            .storage
-            .iter()
-            .map(|&(slot, written, element)| entry(slot, wgpu::BufferBindingType::Storage { read_only: !written }, element)),
-    );
-    let layout = device
-        .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
+    entries.extend(program.storage.iter().map(|&(slot, written, element)| {
+        entry(slot, wgpu::BufferBindingType::Storage { read_only: !written }, element)
+    }));
+    let layout =
+        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: Some(&label),
         bind_group_layouts: &[Some(&layout)],

@@ -210,7 +210,10 @@ impl RowStrategy {
         }
         if facts.is_cpu {
             if let Some((size, _)) = facts.subgroup {
-                candidates.push((Self::Subgroup { lanes: size }, "CPU adapter: barriers are expensive, a subgroup needs none"));
+                candidates.push((
+                    Self::Subgroup { lanes: size },
+                    "CPU adapter: barriers are expensive, a subgroup needs none",
+                ));
             }
             candidates.push((Self::Thread, "CPU adapter without a fixed subgroup size: a thread needs no barriers"));
         }
@@ -429,7 +432,11 @@ impl Planner<'_> {
                     _ => Bind { offset: start as u64 * sample, size: outer as u64 * sample, ..all },
                 }
             };
-            let target = if self.kernel.labels.is_some() { whole(2, Tensor::Target, false) } else { band(2, Tensor::Target, false, 4) };
+            let target = if self.kernel.labels.is_some() {
+                whole(2, Tensor::Target, false)
+            } else {
+                band(2, Tensor::Target, false, 4)
+            };
             let binds = vec![
                 band(1, Tensor::Input, false, quad),
                 target,
@@ -442,7 +449,8 @@ impl Planner<'_> {
             ];
             let frame =
                 Frame { rows: rows as u32, first_row: (start * shape.inner) as u32, grid_x: grid[0], ..self.frame() };
-            let program = Program { parts: parts.clone(), entry: "rows", constants: constants.clone(), storage: storage(&binds) };
+            let program =
+                Program { parts: parts.clone(), entry: "rows", constants: constants.clone(), storage: storage(&binds) };
             plan.dispatches.push(Dispatch { program, uniforms: uniforms(&frame, &self.kernel.params), grid, binds });
             start += outer;
         }

@@ -120,7 +120,10 @@ impl Prepared {
     /// Bytes of GPU memory that this call owns besides the caller's tensors.
     #[must_use]
     pub fn scratch_bytes(&self) -> u64 {
-        self.plan.items_bytes + self.plan.work_bytes + self.uniforms.size() + self.weight.as_ref().map_or(0, wgpu::Buffer::size)
+        self.plan.items_bytes
+            + self.plan.work_bytes
+            + self.uniforms.size()
+            + self.weight.as_ref().map_or(0, wgpu::Buffer::size)
     }
 
     /// Records the call's dispatches, and nothing else: no submit, no poll, no readback.
@@ -157,7 +160,8 @@ impl Prepared {
                     offset: index as u64 * self.uniform_stride,
                     size: wgpu::BufferSize::new(dispatch.uniforms.len() as u64),
                 };
-                let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniforms) }];
+                let mut entries =
+                    vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniforms) }];
                 entries.extend(dispatch.binds.iter().map(|bind| wgpu::BindGroupEntry {
                     binding: bind.slot,
                     resource: wgpu::BindingResource::Buffer(self.range(bind, buffers)),
@@ -224,7 +228,8 @@ impl Prepared {
     /// Records copies of the given GPU tensors, and of the status, into staging memory: await the result (or
     /// [`Readback::wait`]) after submitting. A status that tells of invalid items becomes [`Error::Invalid`].
     pub fn read(&self, encoder: &mut wgpu::CommandEncoder, tensors: &[wgpu::BufferBinding<'_>]) -> Readback {
-        let status = wgpu::BufferBinding { buffer: &self.work, offset: STATUS_AT, size: wgpu::BufferSize::new(STATUS_BYTES) };
+        let status =
+            wgpu::BufferBinding { buffer: &self.work, offset: STATUS_AT, size: wgpu::BufferSize::new(STATUS_BYTES) };
         let status = self.plan.has_status.then_some(status);
         Readback::record(&self.gpu, encoder, tensors, status)
     }
@@ -236,8 +241,10 @@ impl Bound<'_> {
         for ((dispatch, compiled), group) in
             self.prepared.plan.dispatches.iter().zip(&self.prepared.pipelines).zip(&self.groups)
         {
-            let mut pass = encoder
-                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some(&compiled.label), timestamp_writes: None });
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some(&compiled.label),
+                timestamp_writes: None,
+            });
             pass.set_pipeline(&compiled.pipeline);
             pass.set_bind_group(0, group, &[]);
             pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], 1);
@@ -252,7 +259,12 @@ const MAX_SLOTS: u64 = 16;
 const STATUS_AT: u64 = 4;
 const STATUS_BYTES: u64 = 12;
 
-fn check(argument: &'static str, given: Option<&wgpu::BufferBinding<'_>>, size: u64, alignment: u64) -> Result<(), Error> {
+fn check(
+    argument: &'static str,
+    given: Option<&wgpu::BufferBinding<'_>>,
+    size: u64,
+    alignment: u64,
+) -> Result<(), Error> {
     let Some(given) = given else {
         return Err(Error::Missing { argument, why: "the call was prepared with this tensor; give a buffer for it" });
     };
@@ -274,7 +286,12 @@ fn check(argument: &'static str, given: Option<&wgpu::BufferBinding<'_>>, size: 
     Ok(())
 }
 
-pub(crate) fn filled_buffer(device: &wgpu::Device, label: &str, bytes: &[u8], usage: wgpu::BufferUsages) -> wgpu::Buffer {
+pub(crate) fn filled_buffer(
+    device: &wgpu::Device,
+    label: &str,
+    bytes: &[u8],
+    usage: wgpu::BufferUsages,
+) -> wgpu::Buffer {
     let buffer = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
         size: (bytes.len() as u64).next_multiple_of(4).max(4),

@@ -129,14 +129,22 @@ impl RowShape {
     /// The rows of `shape`. Without a chosen axis, classes are axis 1, or axis 0 of a shape (C), as in PyTorch.
     pub(crate) fn of(shape: &[usize], axis: Option<usize>) -> Result<Self, Error> {
         if shape.is_empty() {
-            return Err(Error::Shape { argument: "input", expected: "(C), (N, C) or (N, C, d1, ...)".into(), got: "()".into() });
+            return Err(Error::Shape {
+                argument: "input",
+                expected: "(C), (N, C) or (N, C, d1, ...)".into(),
+                got: "()".into(),
+            });
         }
         let axis = axis.unwrap_or(usize::from(shape.len() > 1));
         if axis >= shape.len() {
             return Err(Error::value("class_axis", format!("an axis of the input, 0..{}", shape.len()), axis));
         }
         if shape[axis] == 0 {
-            return Err(Error::Shape { argument: "input", expected: "at least one class".into(), got: format!("{shape:?}") });
+            return Err(Error::Shape {
+                argument: "input",
+                expected: "at least one class".into(),
+                got: format!("{shape:?}"),
+            });
         }
         Ok(Self {
             outer: shape[..axis].iter().product(),

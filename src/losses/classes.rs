@@ -36,7 +36,11 @@ impl Classes {
         }
         if let Some(weight) = options.tensor("weight")? {
             if weight.ndim() != 1 {
-                return Err(Error::Shape { argument: "weight", expected: "(C)".into(), got: format!("{:?}", weight.shape()) });
+                return Err(Error::Shape {
+                    argument: "weight",
+                    expected: "(C)".into(),
+                    got: format!("{:?}", weight.shape()),
+                });
             }
             classes.weight = WeightSource::Host(weight.iter().copied().collect());
         }
@@ -65,10 +69,18 @@ impl Classes {
         }
         let indices = problem.target == TargetKind::Indices;
         if problem.want.contains(Want::GRAD_TARGET) && indices {
-            return Err(Error::value("want", "a gradient of the target only where it holds probabilities", "class indices"));
+            return Err(Error::value(
+                "want",
+                "a gradient of the target only where it holds probabilities",
+                "class indices",
+            ));
         }
         if problem.want.contains(Want::GRAD_INPUT2) {
-            return Err(Error::value("want", "outputs of this loss", "the gradient of a second input, which it does not have"));
+            return Err(Error::value(
+                "want",
+                "outputs of this loss",
+                "the gradient of a second input, which it does not have",
+            ));
         }
         let row_shape = without_axis(&problem.shape, rows.axis);
         let mut flags = flags;
@@ -106,9 +118,9 @@ impl Classes {
                     _ => rng.below(classes) as i64,
                 }))
             }
-            TargetKind::Values => {
-                OwnedTarget::Values(ndarray::ArrayD::from_shape_simple_fn(shape, || 2.0 * rng.uniform() / classes as f32))
-            }
+            TargetKind::Values => OwnedTarget::Values(ndarray::ArrayD::from_shape_simple_fn(shape, || {
+                2.0 * rng.uniform() / classes as f32
+            })),
         };
         OwnedTensors::new(input, target)
     }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::classes::{Classes, class_builders, sample_weight};
-use super::{Loss, LossInfo, Options, Twin};
+use super::{Loss, LossInfo, Options, Twin, params};
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::link::part;
@@ -17,6 +17,7 @@ pub(super) const INFO: LossInfo = LossInfo {
     pytorch: "torch.nn.CrossEntropyLoss",
     formula: "sum_c w_c q_c (log sum_j exp x_j - x_c), q = (1 - e) y + e / C",
     from_options: |options| CrossEntropy::from_options(options).map(|loss| Box::new(loss) as Box<dyn Loss>),
+    params: params!(Params: hard, soft),
     variants,
 };
 

@@ -34,9 +34,19 @@ pub struct LossInfo {
     pub formula: &'static str,
     /// Makes the loss from named options, as a configuration file gives them; unknown names are errors.
     pub from_options: fn(&Options) -> Result<Box<dyn Loss>, Error>,
+    /// Names and byte offsets of the fields of `Params`, and its size, as Rust lays them out; a test compares them with the WGSL.
+    pub params: &'static [(&'static str, usize)],
     /// Combinations of options worth testing on inputs with so many classes.
     pub variants: fn(classes: usize) -> Vec<Box<dyn Loss>>,
 }
+
+/// [`LossInfo::params`] of a `#[repr(C)]` struct.
+macro_rules! params {
+    ($type:ty: $($field:ident),*) => {
+        &[$((stringify!($field), std::mem::offset_of!($type, $field)),)* ("(size)", size_of::<$type>())]
+    };
+}
+use params;
 
 /// Every loss of the crate.
 ///

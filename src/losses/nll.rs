@@ -15,6 +15,7 @@ pub(super) const INFO: LossInfo = LossInfo {
     pytorch: "torch.nn.NLLLoss",
     formula: "-w_t x_t",
     from_options: |options| Nll::from_options(options).map(|loss| Box::new(loss) as Box<dyn Loss>),
+    params: &[("(size)", 16)],
     variants,
 };
 

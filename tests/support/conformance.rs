@@ -73,7 +73,8 @@ fn read_case(case: &Value, store: &SafeTensors<'_>) -> Result<Case> {
     let tensors = names
         .map(|name| Ok((name.clone(), read_tensor(store, &format!("{id}/{name}"))?)))
         .collect::<Result<BTreeMap<_, _>>>()?;
-    let tags = case["tags"].as_array().into_iter().flatten().filter_map(|tag| tag.as_str().map(str::to_owned)).collect();
+    let tags =
+        case["tags"].as_array().into_iter().flatten().filter_map(|tag| tag.as_str().map(str::to_owned)).collect();
     Ok(Case { op: text("op")?, tags, is_error: !case["error"].is_null(), options, tensors, id })
 }
 
@@ -125,8 +126,7 @@ impl Case {
 
     /// Hard labels without smoothing: there `max rel` is bounded too, so these cases have rows of their own.
     fn hard_label_part(&self, part: &str) -> Option<&'static str> {
-        let smooth =
-            self.options.iter().any(|(name, v)| name == "label_smoothing" && *v != OptionValue::Number(0.0));
+        let smooth = self.options.iter().any(|(name, v)| name == "label_smoothing" && *v != OptionValue::Number(0.0));
         let hard = matches!(self.tensors.get("target"), Some(Stored::Index(_))) && !smooth;
         match part {
             "loss" if hard && self.op == "cross_entropy" => Some("loss (hard)"),
@@ -136,11 +136,8 @@ impl Case {
     }
 
     fn want(&self) -> Want {
-        let named = [
-            ("grad_input", Want::GRAD),
-            ("grad_input2", Want::GRAD_INPUT2),
-            ("grad_target", Want::GRAD_TARGET),
-        ];
+        let named =
+            [("grad_input", Want::GRAD), ("grad_input2", Want::GRAD_INPUT2), ("grad_target", Want::GRAD_TARGET)];
         let wanted = named.into_iter().filter(|(name, _)| self.expected(name).is_some());
         wanted.fold(Want::LOSS, |all, (_, want)| all | want)
     }
