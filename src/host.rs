@@ -4,8 +4,8 @@ use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
 use crate::context::{Context, Gpu};
 use crate::error::Error;
-use crate::kernel::{Kernel, WeightSource, ignore_code};
-use crate::losses::Loss;
+use crate::kernel::{Kernel, Layout, WeightSource, ignore_code};
+use crate::losses::{Loss, Twin};
 use crate::prepared::{Buffers, filled_buffer};
 use crate::problem::Want;
 use crate::tensors::{Answer, Target, Tensors};
@@ -19,7 +19,7 @@ pub(crate) fn evaluate<L: Loss + ?Sized>(
 ) -> Result<Answer, Error> {
     let problem = tensors.problem(want);
     let kernel = loss.kernel(&problem)?;
-    check(&kernel, tensors, |t| loss.ignores(t))?;
+    check(loss, &kernel, tensors)?;
     let Some(gpu) = ctx.gpu() else {
         return Ok(loss.compute(&kernel, tensors, want));
     };
@@ -27,21 +27,27 @@ pub(crate) fn evaluate<L: Loss + ?Sized>(
     on_gpu(gpu, &prepared, loss, &kernel, tensors, want)
 }
 
-/// Shapes and labels of the data, before anything runs.
-pub(crate) fn check<F>(kernel: &Kernel, tensors: &Tensors<'_, F>, ignored: impl Fn(i64) -> bool) -> Result<(), Error> {
-    if kernel.weight == WeightSource::Buffer {
-        return Err(Error::Missing { argument: "weight", why: "host arrays take it from the options: use `weight`" });
+/// Shapes, labels and values of the data, before anything runs.
+pub(crate) fn check<F, L: Loss + Twin<F> + ?Sized>(
+    loss: &L,
+    kernel: &Kernel,
+    tensors: &Tensors<'_, F>,
+) -> Result<(), Error> {
+    for (argument, source) in [("weight", &kernel.weight), ("pos_weight", &kernel.pos_weight)] {
+        if *source == WeightSource::Buffer {
+            return Err(Error::Missing { argument, why: "host arrays take it from the loss' options" });
+        }
     }
     tensors.check_shapes(&kernel.target_shape, &kernel.loss_shape)?;
-    if let Target::Indices(labels) = &tensors.target {
-        let classes = kernel.rows.classes;
+    if let (Target::Indices(labels), Layout::Rows(rows), Some(_)) = (&tensors.target, &kernel.layout, &kernel.labels) {
+        let classes = rows.classes;
         for (row, &value) in labels.iter().enumerate() {
-            if !ignored(value) && usize::try_from(value).map_or(true, |v| v >= classes) {
+            if !loss.ignores(value) && usize::try_from(value).map_or(true, |v| v >= classes) {
                 return Err(Error::Target { row, value, classes });
             }
         }
     }
-    Ok(())
+    Twin::<F>::check_values(loss, tensors)
 }
 
 #[cfg(target_arch = "wasm32")]
@@ -84,23 +90,33 @@ fn on_gpu<L: Loss + ?Sized>(
         }
         Target::Values(values) => upload_f32("target", values),
     };
+    let input2 = tensors.input2.as_ref().map(|x| upload_f32("input2", x));
+    let mask = tensors.ignore_mask.as_ref().map(|mask| {
+        let words: Vec<u32> = mask.iter().map(|&ignored| u32::from(ignored)).collect();
+        upload("ignore_mask", bytemuck::cast_slice(&words))
+    });
     let grad_output = tensors.grad_output.as_ref().map(|g| upload_f32("grad_output", g));
 
     let out = |wanted: bool, shape: &[usize]| Output::new(gpu, wanted, shape);
     let outputs = [
         out(want.contains(Want::LOSS), &kernel.loss_shape),
         out(want.contains(Want::GRAD), tensors.input.shape()),
-        out(want.contains(Want::GRAD_TARGET) && kernel.labels.is_none(), tensors.input.shape()),
+        out(want.contains(Want::GRAD_INPUT2), tensors.input2.as_ref().map(|x| x.shape()).unwrap_or_default()),
+        out(want.contains(Want::GRAD_TARGET), &kernel.target_shape),
     ];
     let whole = wgpu::Buffer::as_entire_buffer_binding;
     let buffers = Buffers {
         input: Some(whole(&input)),
         target: Some(whole(&target)),
+        input2: input2.as_ref().map(whole),
         weight: None,
+        pos_weight: None,
+        ignore_mask: mask.as_ref().map(whole),
         grad_output: grad_output.as_ref().map(whole),
         loss: outputs[0].buffer.as_ref().map(whole),
         grad_input: outputs[1].buffer.as_ref().map(whole),
-        grad_target: outputs[2].buffer.as_ref().map(whole),
+        grad_input2: outputs[2].buffer.as_ref().map(whole),
+        grad_target: outputs[3].buffer.as_ref().map(whole),
     };
     let mut encoder =
         gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("deeploss.evaluate") });
@@ -111,7 +127,7 @@ fn on_gpu<L: Loss + ?Sized>(
     let mut parts = readback.wait()?.into_iter();
     let mut arrays = outputs.iter().map(|output| output.array(&mut parts)).collect::<Result<Vec<_>, _>>()?.into_iter();
     let mut next = || arrays.next().flatten();
-    Ok(Answer { loss: next(), grad_input: next(), grad_input2: None, grad_target: next() })
+    Ok(Answer { loss: next(), grad_input: next(), grad_input2: next(), grad_target: next() })
 }
 
 /// One output tensor on its way back.

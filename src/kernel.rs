@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::error::Error;
 use crate::link::Part;
 use crate::problem::{Reduction, RowShape};
 
-/// Where per-class weights come from.
+/// Where weights come from.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum WeightSource {
-    /// Every class weighs 1.
+    /// Everything weighs 1.
     #[default]
     None,
     /// Values on the host, uploaded once when a call is prepared.
@@ -33,6 +34,148 @@ pub struct Labels {
     pub ignore: Vec<i32>,
 }
 
+/// A tensor that broadcasts against others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operand {
+    /// Its own shape.
+    pub shape: Vec<usize>,
+    /// Elements between neighbours along each of [`Broadcast::dims`]; 0 where it is broadcast.
+    pub strides: [usize; 4],
+}
+
+impl Operand {
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Element-wise tensors: the shape they broadcast to, and where each lies in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broadcast {
+    /// The broadcast shape.
+    pub shape: Vec<usize>,
+    /// The same, neighbouring dimensions merged where every tensor allows it, outermost first.
+    pub dims: [usize; 4],
+    /// The input.
+    pub input: Operand,
+    /// The second input, or the mask.
+    pub second: Option<Operand>,
+    /// The target.
+    pub target: Operand,
+    /// Item weights.
+    pub weight: Option<Operand>,
+    /// Weights of the positive part.
+    pub pos_weight: Option<Operand>,
+}
+
+impl Broadcast {
+    /// Number of items.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether a tensor has the items' own shape.
+    #[must_use]
+    pub fn is_dense(&self, operand: &Operand) -> bool {
+        operand.len() == self.items()
+    }
+
+    /// Broadcasts shapes as PyTorch does: aligned at the last dimension, 1 stretches.
+    pub(crate) fn new(shapes: &[(&'static str, Option<&[usize]>)]) -> Result<Self, Error> {
+        let rank = shapes.iter().filter_map(|(_, s)| s.map(<[usize]>::len)).max().unwrap_or(0);
+        let padded = |shape: &[usize]| [vec![1; rank - shape.len()], shape.to_vec()].concat();
+        let mut shape = vec![1; rank];
+        for (argument, given) in shapes {
+            let Some(given) = given else { continue };
+            for (out, size) in shape.iter_mut().zip(padded(given)) {
+                match (*out, size) {
+                    (a, b) if a == b => {}
+                    (1, b) => *out = b,
+                    (_, 1) => {}
+                    _ => {
+                        return Err(Error::Shape {
+                            argument,
+                            expected: format!("a shape that broadcasts with {:?}", shapes[0].1.unwrap_or_default()),
+                            got: format!("{given:?}"),
+                        });
+                    }
+                }
+            }
+        }
+        // Merge neighbouring dimensions that every tensor either has or stretches; drop those of size 1.
+        let has = |axis: usize| -> Vec<bool> {
+            shapes.iter().map(|(_, s)| s.is_none_or(|s| padded(s)[axis] == shape[axis])).collect()
+        };
+        let mut merged: Vec<(usize, Vec<bool>)> = Vec::new();
+        for axis in (0..rank).filter(|&axis| shape[axis] != 1) {
+            match merged.last_mut() {
+                Some((size, owners)) if *owners == has(axis) => *size *= shape[axis],
+                _ => merged.push((shape[axis], has(axis))),
+            }
+        }
+        if merged.len() > 4 {
+            return Err(Error::Unsupported {
+                what: format!("broadcasting along {} separate groups of dimensions", merged.len()),
+                why: "kernels address four".into(),
+                instead: "expand one of the tensors",
+            });
+        }
+        let mut dims = [1; 4];
+        let first = 4 - merged.len();
+        merged.iter().enumerate().for_each(|(k, (size, _))| dims[first + k] = *size);
+        let operand = |index: usize| {
+            shapes[index].1.map(|own| {
+                let mut strides = [0; 4];
+                let mut step = 1;
+                for (k, (size, owners)) in merged.iter().enumerate().rev() {
+                    if owners[index] {
+                        strides[first + k] = step;
+                        step *= size;
+                    }
+                }
+                Operand { shape: own.to_vec(), strides }
+            })
+        };
+        let required = |index: usize| operand(index).unwrap_or(Operand { shape: Vec::new(), strides: [0; 4] });
+        Ok(Self {
+            dims,
+            input: required(0),
+            target: required(1),
+            second: operand(2),
+            weight: operand(3),
+            pos_weight: operand(4),
+            shape,
+        })
+    }
+}
+
+/// The skeleton that a loss is lowered onto.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// Rows of classes: skeleton/rows.wgsl.
+    Rows(RowShape),
+    /// Elements: skeleton/items.wgsl.
+    Items(Broadcast),
+}
+
+/// Which tensor can hold values that make an item invalid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// Class indices.
+    Labels,
+    /// The input.
+    Input,
+}
+
 /// One loss lowered onto a skeleton: everything that a plan and the CPU reference need besides the data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kernel {
@@ -42,12 +185,18 @@ pub struct Kernel {
     pub flags: Vec<(&'static str, bool)>,
     /// Bytes of its `Params`.
     pub params: Vec<u8>,
-    /// The input as rows.
-    pub rows: RowShape,
+    /// The skeleton and its shapes.
+    pub layout: Layout,
     /// Class-index targets; `None` for floating-point targets.
     pub labels: Option<Labels>,
-    /// Class weights.
+    /// What is checked on the GPU.
+    pub checked: Option<Checked>,
+    /// Class or item weights.
     pub weight: WeightSource,
+    /// Weights of the positive part.
+    pub pos_weight: WeightSource,
+    /// Some items are masked.
+    pub mask: bool,
     /// How items are combined.
     pub reduction: Reduction,
     /// What the sum is divided by.
@@ -60,7 +209,45 @@ pub struct Kernel {
     pub loss_shape: Vec<usize>,
 }
 
+impl Kernel {
+    /// Number of items: rows, or elements of the broadcast shape.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        match &self.layout {
+            Layout::Rows(rows) => rows.rows(),
+            Layout::Items(items) => items.items(),
+        }
+    }
+
+    /// Elements of the target.
+    pub(crate) fn target_len(&self) -> usize {
+        self.target_shape.iter().product()
+    }
+}
+
 /// What stands for an ignored label on the GPU, where labels are 32 bits wide.
 pub(crate) fn ignore_code(value: i64) -> i32 {
     i32::try_from(value).unwrap_or(i32::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Broadcast;
+
+    fn broadcast(input: &[usize], weight: &[usize]) -> Broadcast {
+        Broadcast::new(&[("input", Some(input)), ("target", Some(input)), ("second", None), ("weight", Some(weight)), ("pos_weight", None)])
+            .unwrap()
+    }
+
+    #[test]
+    fn neighbouring_dimensions_merge_where_every_tensor_allows_it() {
+        let channels = broadcast(&[2, 7, 3, 4], &[7, 1, 1]);
+        assert_eq!(channels.dims, [1, 2, 7, 12]);
+        assert_eq!(channels.input.strides, [0, 84, 12, 1]);
+        assert_eq!(channels.weight.unwrap().strides, [0, 0, 1, 0]);
+
+        let dense = broadcast(&[2, 7, 3, 4], &[2, 7, 3, 4]);
+        assert_eq!((dense.dims, dense.input.strides), ([1, 1, 1, 168], [0, 0, 0, 1]));
+        assert_eq!(broadcast(&[4, 7], &[]).weight.unwrap().strides, [0; 4]);
+    }
 }

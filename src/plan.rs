@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::context::AdapterFacts;
 use crate::error::Error;
-use crate::kernel::{Denominator, Kernel, WeightSource};
+use crate::kernel::{Broadcast, Checked, Denominator, Kernel, Layout, Operand, WeightSource};
 use crate::link::{Part, part};
 use crate::pipeline::Program;
 use crate::problem::{Problem, Reduction, RowShape, Want};
@@ -14,12 +14,20 @@ use crate::problem::{Problem, Reduction, RowShape, Want};
 #[allow(missing_docs)]
 pub enum Tensor {
     Input,
+    Input2,
     Target,
     Weight,
+    PosWeight,
+    IgnoreMask,
     GradOutput,
     Loss,
     GradInput,
+    GradInput2,
     GradTarget,
+    /// Scratch: the gradient of a broadcast input, before it is summed up.
+    WideGradInput,
+    /// Scratch: the gradient of a broadcast second input or target.
+    WideGradSecond,
     /// Scratch: the loss of each item.
     Items,
     /// Scratch: denominator, status, partial sums.
@@ -32,7 +40,7 @@ impl Tensor {
     /// Written by the kernels, into the caller's buffer.
     #[must_use]
     pub fn is_output(self) -> bool {
-        matches!(self, Self::Loss | Self::GradInput | Self::GradTarget)
+        matches!(self, Self::Loss | Self::GradInput | Self::GradInput2 | Self::GradTarget)
     }
 
     /// The name of the field in [`Buffers`](crate::Buffers).
@@ -40,11 +48,17 @@ impl Tensor {
     pub fn name(self) -> &'static str {
         match self {
             Self::Input => "input",
+            Self::Input2 => "input2",
             Self::Target => "target",
             Self::Weight => "weight",
+            Self::PosWeight => "pos_weight",
+            Self::IgnoreMask => "ignore_mask",
             Self::GradOutput => "grad_output",
             Self::Loss => "loss",
             Self::GradInput => "grad_input",
+            Self::GradInput2 => "grad_input2",
+            Self::WideGradInput => "wide_grad_input",
+            Self::WideGradSecond => "wide_grad_second",
             Self::GradTarget => "grad_target",
             Self::Items => "items",
             Self::Work => "work",
@@ -103,18 +117,22 @@ pub enum RowStrategy {
 /// The dispatches of one call, in order, and the scratch they need.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// How rows are shared out, and why.
+    /// How rows (or, of element-wise losses, chunks of items) are shared out, and why.
     pub strategy: (RowStrategy, &'static str),
     /// In order.
     pub dispatches: Vec<Dispatch>,
     /// Bytes of each caller tensor that takes part.
     pub sizes: Vec<(Tensor, u64)>,
-    /// Bytes of the scratch for items, 0 if none.
-    pub items_bytes: u64,
-    /// Bytes of the scratch for denominator, status and partial sums.
-    pub work_bytes: u64,
-    /// The last dispatch leaves a status in `work`.
-    pub has_status: bool,
+    /// Bytes of each scratch tensor.
+    pub scratch: Vec<(Tensor, u64)>,
+    /// The tensor that the last dispatch checked: it leaves a status in `work`.
+    pub checked: Option<Checked>,
+}
+
+impl Plan {
+    fn size_of(&self, tensor: Tensor) -> u64 {
+        self.sizes.iter().chain(&self.scratch).find(|(t, _)| *t == tensor).map_or(0, |&(_, size)| size)
+    }
 }
 
 /// The header of every uniform buffer: `Frame` in frame.wgsl.
@@ -145,7 +163,9 @@ const WORKGROUP_LANES: [(usize, u32); 2] = [(1024, 64), (usize::MAX, 256)];
 const REDUCE_CHUNK: usize = 8192;
 /// More records than this would be too many for the one workgroup that combines them.
 const MAX_RECORDS: usize = 16_384;
-/// Words before the records, and of one record, in `work`: RECORDS_AT and RECORD_WORDS in reduce.wgsl.
+/// Workgroups that an element-wise kernel is cut into, if there are items enough.
+const ITEM_WORKGROUPS: usize = 2048;
+/// Words before the records, and of one record, in `work`: RECORDS_AT and RECORD_WORDS in records.wgsl.
 const WORK_HEADER_WORDS: usize = 8;
 const RECORD_WORDS: usize = 8;
 /// Invocations of a workgroup whose invocations are independent.
@@ -196,7 +216,7 @@ impl RowStrategy {
                 lanes.is_power_of_two() && lanes <= facts.max_invocations && 4 * lanes <= facts.max_workgroup_memory
             }
         };
-        runs && self.iterations(classes) <= MAX_ITERATIONS
+        runs && (!facts.is_cpu || self.iterations(classes) <= MAX_ITERATIONS)
     }
 
     /// The strategy for rows of this shape on this adapter, and the reason.
@@ -256,6 +276,15 @@ impl Plan {
     }
 }
 
+/// What a reduction sums.
+#[derive(Debug, Clone, Copy)]
+enum Summed {
+    /// What the items count in the mean.
+    Denominator,
+    /// Their losses, in this tensor or in records.
+    Losses(Tensor),
+}
+
 struct Planner<'a> {
     kernel: &'a Kernel,
     problem: &'a Problem,
@@ -267,45 +296,91 @@ impl Planner<'_> {
         self.problem.want.contains(want)
     }
 
+    fn reduced(&self) -> bool {
+        self.kernel.reduction != Reduction::None
+    }
+
     fn plan(&self, forced: Option<RowStrategy>) -> Result<Plan, Error> {
-        let shape = self.kernel.rows;
-        let strategy = match forced {
-            Some(strategy) if !strategy.serves(self.facts, shape.classes) => {
-                return Err(Error::Unsupported {
-                    what: format!("{strategy:?} for {} classes", shape.classes),
-                    why: "the adapter lacks what it needs, or one invocation would loop too often".into(),
-                    instead: "leave the choice to the plan",
-                });
-            }
-            Some(strategy) => (strategy, "forced by the caller"),
-            None => RowStrategy::choose(self.facts, shape),
-        };
-        if !strategy.0.serves(self.facts, shape.classes) {
-            return Err(self.too_large(format!("a row of {} classes", shape.classes)));
+        let items = self.kernel.items();
+        if bytes_of(items) > self.facts.max_binding || u32::try_from(items).is_err() {
+            return Err(self.too_large(format!("a batch of {items} items")));
         }
-        let reduced = self.kernel.reduction != Reduction::None;
-        let has_status = self.kernel.labels.is_some();
-        let items = if reduced || !self.wants(Want::LOSS) { Tensor::Items } else { Tensor::Loss };
-        let records = shape.rows().div_ceil(self.chunk());
+        let strategy = match &self.kernel.layout {
+            Layout::Rows(shape) => self.row_strategy(*shape, forced)?,
+            Layout::Items(_) => (RowStrategy::for_reduction(self.facts), "element-wise: consecutive chunks"),
+        };
         let mut plan = Plan {
             strategy,
             dispatches: Vec::new(),
             sizes: self.sizes(),
-            items_bytes: if items == Tensor::Items { bytes_of(shape.rows()) } else { 0 },
-            work_bytes: bytes_of(WORK_HEADER_WORDS + if records > 1 { records * RECORD_WORDS } else { 0 }),
-            has_status,
+            scratch: Vec::new(),
+            checked: self.kernel.checked,
         };
-        if bytes_of(shape.rows()) > self.facts.max_binding || u32::try_from(shape.rows()).is_err() {
-            return Err(self.too_large(format!("a batch of {} rows", shape.rows())));
-        }
+        let records = match &self.kernel.layout {
+            Layout::Rows(_) => items.div_ceil(self.reduce_chunk()),
+            Layout::Items(_) => items.div_ceil(self.item_chunk(strategy.0)).max(items.div_ceil(self.reduce_chunk())),
+        };
+        plan.scratch.push((Tensor::Work, bytes_of(WORK_HEADER_WORDS + records.max(1) * RECORD_WORDS)));
         if self.kernel.denominator == Denominator::Counted {
-            self.push_reduction(&mut plan, part!("skeleton/reduce_weights.wgsl"), true, items);
+            let source = if self.kernel.mask {
+                part!("skeleton/reduce_mask.wgsl")
+            } else {
+                part!("skeleton/reduce_weights.wgsl")
+            };
+            self.push_reduction(&mut plan, source, Summed::Denominator);
         }
-        self.push_rows(&mut plan, items)?;
-        if has_status || (reduced && self.wants(Want::LOSS)) {
-            self.push_reduction(&mut plan, part!("skeleton/reduce_items.wgsl"), false, items);
+        match &self.kernel.layout {
+            Layout::Rows(shape) => self.plan_rows(&mut plan, *shape)?,
+            Layout::Items(shape) => self.plan_items(&mut plan, shape)?,
         }
         Ok(plan)
+    }
+
+    fn row_strategy(
+        &self,
+        shape: RowShape,
+        forced: Option<RowStrategy>,
+    ) -> Result<(RowStrategy, &'static str), Error> {
+        let (strategy, reason) =
+            forced.map_or_else(|| RowStrategy::choose(self.facts, shape), |given| (given, "forced by the caller"));
+        if strategy.serves(self.facts, shape.classes) {
+            return Ok((strategy, reason));
+        }
+        Err(Error::Unsupported {
+            what: format!("{strategy:?} for rows of {} classes", shape.classes),
+            why: "the adapter lacks what it needs, or one invocation would loop too often".into(),
+            instead: "leave the choice to the plan, or split the classes",
+        })
+    }
+
+    fn plan_rows(&self, plan: &mut Plan, shape: RowShape) -> Result<(), Error> {
+        let in_loss = !self.reduced() && self.wants(Want::LOSS);
+        if !in_loss {
+            plan.scratch.push((Tensor::Items, bytes_of(shape.rows())));
+        }
+        let items = if in_loss { Tensor::Loss } else { Tensor::Items };
+        self.push_rows(plan, shape, items)?;
+        if self.kernel.checked.is_some() || (self.reduced() && self.wants(Want::LOSS)) {
+            self.push_reduction(plan, part!("skeleton/reduce_items.wgsl"), Summed::Losses(items));
+        }
+        Ok(())
+    }
+
+    fn plan_items(&self, plan: &mut Plan, shape: &Broadcast) -> Result<(), Error> {
+        let in_loss = !self.reduced();
+        if in_loss && !self.wants(Want::LOSS) {
+            plan.scratch.push((Tensor::Items, bytes_of(shape.items())));
+        }
+        let items = if self.wants(Want::LOSS) { Tensor::Loss } else { Tensor::Items };
+        let out = if in_loss { items } else { Tensor::Work };
+        self.push_items(plan, shape, out)?;
+        if self.reduced() {
+            let records = shape.items().div_ceil(self.item_chunk(plan.strategy.0));
+            self.push_records(plan, records, Summed::Losses(Tensor::Nothing));
+        } else if self.kernel.checked.is_some() {
+            self.push_reduction(plan, part!("skeleton/reduce_items.wgsl"), Summed::Losses(items));
+        }
+        Ok(())
     }
 
     fn too_large(&self, what: String) -> Error {
@@ -316,24 +391,38 @@ impl Planner<'_> {
         }
     }
 
-    fn chunk(&self) -> usize {
-        REDUCE_CHUNK.max(self.kernel.rows.rows().div_ceil(MAX_RECORDS))
+    fn reduce_chunk(&self) -> usize {
+        REDUCE_CHUNK.max(self.kernel.items().div_ceil(MAX_RECORDS))
+    }
+
+    /// Items per workgroup of an element-wise kernel: enough workgroups to fill a device, whole steps of every lane.
+    fn item_chunk(&self, strategy: RowStrategy) -> usize {
+        let step = 16 * strategy.lanes() as usize;
+        self.kernel.items().div_ceil(ITEM_WORKGROUPS).next_multiple_of(step).max(step)
     }
 
     fn sizes(&self) -> Vec<(Tensor, u64)> {
-        let shape = self.kernel.rows;
-        let (rows, elements) = (shape.rows(), shape.rows() * shape.classes);
-        let reduced = self.kernel.reduction != Reduction::None;
-        let of_loss = if reduced { 1 } else { rows };
-        let target = if self.kernel.labels.is_some() { rows } else { elements };
+        let of_loss = if self.reduced() { 1 } else { self.kernel.items() };
+        let input = self.problem.shape.iter().product();
+        let (weight, pos_weight, second) = match &self.kernel.layout {
+            Layout::Rows(shape) => (shape.classes, 0, 0),
+            Layout::Items(items) => {
+                let len = |operand: &Option<Operand>| operand.as_ref().map_or(0, Operand::len);
+                (len(&items.weight), len(&items.pos_weight), len(&items.second))
+            }
+        };
         [
-            (Tensor::Input, elements, true),
-            (Tensor::Target, target, true),
-            (Tensor::Weight, shape.classes, self.kernel.weight.is_some()),
+            (Tensor::Input, input, true),
+            (Tensor::Input2, second, !self.kernel.mask && second > 0),
+            (Tensor::Target, self.kernel.target_len(), true),
+            (Tensor::Weight, weight, self.kernel.weight != WeightSource::None),
+            (Tensor::PosWeight, pos_weight, self.kernel.pos_weight != WeightSource::None),
+            (Tensor::IgnoreMask, second, self.kernel.mask),
             (Tensor::GradOutput, of_loss, self.problem.grad_output),
             (Tensor::Loss, of_loss, self.wants(Want::LOSS)),
-            (Tensor::GradInput, elements, self.wants(Want::GRAD)),
-            (Tensor::GradTarget, elements, self.wants(Want::GRAD_TARGET)),
+            (Tensor::GradInput, input, self.wants(Want::GRAD)),
+            (Tensor::GradInput2, second, self.wants(Want::GRAD_INPUT2)),
+            (Tensor::GradTarget, self.kernel.target_len(), self.wants(Want::GRAD_TARGET)),
         ]
         .into_iter()
         .filter(|&(_, _, used)| used)
@@ -343,17 +432,16 @@ impl Planner<'_> {
 
     /// A bind of all of `tensor`, or of nothing if the call does not have it.
     fn bind(&self, plan: &Plan, slot: u32, tensor: Tensor, written: bool) -> Bind {
-        let size = match tensor {
-            Tensor::Items => plan.items_bytes,
-            Tensor::Work => plan.work_bytes,
-            _ => plan.sizes.iter().find(|(t, _)| *t == tensor).map_or(0, |&(_, size)| size),
-        };
+        let size = plan.size_of(tensor);
         let tensor = if size == 0 { Tensor::Nothing } else { tensor };
         Bind { slot, tensor, written, offset: 0, size, element: 4 }
     }
 
     fn frame(&self) -> Frame {
-        let shape = self.kernel.rows;
+        let (classes, inner) = match &self.kernel.layout {
+            Layout::Rows(shape) => (shape.classes, shape.inner),
+            Layout::Items(_) => (1, 1),
+        };
         let mut ignore = [0; 4];
         if let Some(labels) = &self.kernel.labels {
             for (place, slot) in ignore.iter_mut().enumerate() {
@@ -362,12 +450,12 @@ impl Planner<'_> {
         }
         Frame {
             rows: 0,
-            classes: shape.classes as u32,
-            inner: shape.inner as u32,
+            classes: classes as u32,
+            inner: inner as u32,
             first_row: 0,
             grid_x: 1,
-            chunk: self.chunk() as u32,
-            item_count: shape.rows() as u32,
+            chunk: self.reduce_chunk() as u32,
+            item_count: self.kernel.items() as u32,
             denominator: match self.kernel.denominator {
                 Denominator::Fixed(value) => value as f32,
                 Denominator::Counted => 1.0,
@@ -382,7 +470,7 @@ impl Planner<'_> {
     /// Constants that all programs of this call share.
     fn reduction_constants(&self) -> Vec<(&'static str, u32)> {
         vec![
-            ("REDUCED", u32::from(self.kernel.reduction != Reduction::None)),
+            ("REDUCED", u32::from(self.reduced())),
             ("COUNTED", u32::from(self.kernel.denominator == Denominator::Counted)),
         ]
     }
@@ -391,24 +479,26 @@ impl Planner<'_> {
         ("HAS_IGNORE", u32::from(self.kernel.labels.as_ref().is_some_and(|labels| !labels.ignore.is_empty())))
     }
 
-    fn push_rows(&self, plan: &mut Plan, items: Tensor) -> Result<(), Error> {
-        let shape = self.kernel.rows;
+    /// Constants of a loss' own kernel.
+    fn loss_constants(&self, strategy: RowStrategy) -> Vec<(&'static str, u32)> {
+        let mut constants = self.reduction_constants();
+        constants.extend(strategy.constants());
+        constants.extend(self.kernel.flags.iter().map(|&(name, on)| (name, u32::from(on))));
+        constants.push(("HAS_GRAD_OUTPUT", u32::from(self.problem.grad_output)));
+        constants.push(("WANT_GRAD", u32::from(self.wants(Want::GRAD))));
+        constants
+    }
+
+    fn push_rows(&self, plan: &mut Plan, shape: RowShape, items: Tensor) -> Result<(), Error> {
         let strategy = plan.strategy.0;
         let sample = bytes_of(shape.classes * shape.inner);
         let per_band = outer_per_band(sample, self.facts)
             .ok_or_else(|| self.too_large(format!("a sample of {} x {} logits", shape.classes, shape.inner)))?;
-        let vectors = shape.inner == 1 && shape.classes % 4 == 0;
+        let vectors = shape.inner == 1 && shape.classes.is_multiple_of(4);
         let (quads, quad) =
             if vectors { (part!("common/quads_vec4.wgsl"), 16) } else { (part!("common/quads_scalar.wgsl"), 4) };
-        let mut constants = self.reduction_constants();
-        constants.extend(strategy.constants());
-        constants.extend(self.kernel.flags.iter().map(|&(name, on)| (name, u32::from(on))));
-        constants.extend([
-            self.ignore_constant(),
-            ("HAS_GRAD_OUTPUT", u32::from(self.problem.grad_output)),
-            ("WANT_GRAD", u32::from(self.wants(Want::GRAD))),
-            ("WANT_GRAD_TARGET", u32::from(self.wants(Want::GRAD_TARGET))),
-        ]);
+        let mut constants = self.loss_constants(strategy);
+        constants.extend([self.ignore_constant(), ("WANT_GRAD_TARGET", u32::from(self.wants(Want::GRAD_TARGET)))]);
         let parts = vec![
             self.kernel.source,
             part!("skeleton/rows.wgsl"),
@@ -418,12 +508,13 @@ impl Planner<'_> {
             part!("common/math.wgsl"),
             part!("common/frame.wgsl"),
         ];
+        // One target per row is addressed in the whole batch, one per logit in the band.
+        let target_in_band = self.kernel.target_len() != shape.rows() || self.kernel.labels.is_none();
         let mut start = 0;
         while start < shape.outer && shape.inner > 0 {
             let outer = per_band.min(shape.outer - start);
             let rows = outer * shape.inner;
-            let groups = rows.div_ceil((strategy.workgroup() / strategy.lanes()) as usize);
-            let grid = self.grid(groups)?;
+            let grid = self.grid(rows.div_ceil((strategy.workgroup() / strategy.lanes()) as usize))?;
             let whole = |slot, tensor, written| self.bind(plan, slot, tensor, written);
             let band = |slot, tensor, written, element| {
                 let all = Bind { element, ..self.bind(plan, slot, tensor, written) };
@@ -432,14 +523,13 @@ impl Planner<'_> {
                     _ => Bind { offset: start as u64 * sample, size: outer as u64 * sample, ..all },
                 }
             };
-            let target = if self.kernel.labels.is_some() {
-                whole(2, Tensor::Target, false)
-            } else {
-                band(2, Tensor::Target, false, 4)
-            };
             let binds = vec![
                 band(1, Tensor::Input, false, quad),
-                target,
+                if target_in_band {
+                    band(2, Tensor::Target, false, 4)
+                } else {
+                    whole(2, Tensor::Target, false)
+                },
                 whole(3, Tensor::Weight, false),
                 whole(4, Tensor::GradOutput, false),
                 band(5, Tensor::GradInput, true, quad),
@@ -451,57 +541,195 @@ impl Planner<'_> {
                 Frame { rows: rows as u32, first_row: (start * shape.inner) as u32, grid_x: grid[0], ..self.frame() };
             let program =
                 Program { parts: parts.clone(), entry: "rows", constants: constants.clone(), storage: storage(&binds) };
-            plan.dispatches.push(Dispatch { program, uniforms: uniforms(&frame, &self.kernel.params), grid, binds });
+            let uniforms = [bytemuck::bytes_of(&frame), &self.kernel.params].concat();
+            plan.dispatches.push(Dispatch { program, uniforms, grid, binds });
             start += outer;
         }
         Ok(())
     }
 
-    /// The sum of the items' losses, or (`counting`) of their weights: one dispatch, or two if there are many items.
-    fn push_reduction(&self, plan: &mut Plan, source: Part, counting: bool, items: Tensor) {
-        let strategy = RowStrategy::for_reduction(self.facts);
-        let values = if self.kernel.labels.is_some() { Tensor::Target } else { Tensor::Nothing };
-        let program = |source: Part, binds: &[Bind]| {
-            let mut constants = self.reduction_constants();
-            constants.extend(strategy.constants());
-            constants.push(("COUNTING", u32::from(counting)));
-            constants.push(self.ignore_constant());
-            if source == part!("skeleton/reduce_weights.wgsl") {
-                constants.push(("HAS_WEIGHT", u32::from(self.kernel.weight.is_some())));
+    /// The element-wise kernel, and for tensors that are broadcast the sums of their gradients.
+    fn push_items(&self, plan: &mut Plan, shape: &Broadcast, out: Tensor) -> Result<(), Error> {
+        let strategy = plan.strategy.0;
+        let second_gradient = if self.wants(Want::GRAD_INPUT2) { Tensor::GradInput2 } else { Tensor::GradTarget };
+        let second_operand = match second_gradient {
+            Tensor::GradInput2 => shape.second.as_ref(),
+            _ => Some(&shape.target),
+        };
+        let all_dense = shape.is_dense(&shape.input) && shape.is_dense(&shape.target);
+        let vectors = all_dense && shape.items().is_multiple_of(4);
+        let (tensors, element) =
+            if vectors { (part!("common/items_dense.wgsl"), 16) } else { (part!("common/items_broadcast.wgsl"), 4) };
+        let weighted = self.kernel.weight != WeightSource::None || self.kernel.pos_weight != WeightSource::None;
+        let mut parts = vec![
+            self.kernel.source,
+            part!("skeleton/items.wgsl"),
+            tensors,
+            if shape.second.is_some() { part!("common/second_bound.wgsl") } else { part!("common/second_none.wgsl") },
+            if weighted { part!("common/weights_bound.wgsl") } else { part!("common/weights_none.wgsl") },
+            strategy.part(),
+        ];
+        parts.extend([
+            part!("common/broadcast.wgsl"),
+            part!("common/extended.wgsl"),
+            part!("common/records.wgsl"),
+            part!("common/math.wgsl"),
+            part!("common/frame.wgsl"),
+        ]);
+        let mut constants = self.loss_constants(strategy);
+        let wants_second = self.wants(Want::GRAD_INPUT2) || self.wants(Want::GRAD_TARGET);
+        constants.extend([("WANT_GRAD_SECOND", u32::from(wants_second)), ("HAS_MASK", u32::from(self.kernel.mask))]);
+        if weighted {
+            constants.push(("HAS_WEIGHT", u32::from(self.kernel.weight != WeightSource::None)));
+            constants.push(("HAS_POS_WEIGHT", u32::from(self.kernel.pos_weight != WeightSource::None)));
+        }
+        // Where a tensor is broadcast, its gradient is first as wide as the items.
+        let mut folds = Vec::new();
+        let mut wide = |plan: &mut Plan, wanted: bool, operand: Option<&Operand>, narrow: Tensor, scratch: Tensor| {
+            if wanted && operand.is_some_and(|operand| !shape.is_dense(operand)) {
+                plan.scratch.push((scratch, bytes_of(shape.items())));
+                folds.extend(operand.map(|operand| (scratch, narrow, operand.clone())));
+                return scratch;
             }
-            let parts = vec![
-                source,
-                part!("skeleton/reduce.wgsl"),
+            narrow
+        };
+        let grad_input =
+            wide(plan, self.wants(Want::GRAD), Some(&shape.input), Tensor::GradInput, Tensor::WideGradInput);
+        let grad_second = wide(plan, wants_second, second_operand, second_gradient, Tensor::WideGradSecond);
+
+        let dense = |bind| Bind { element, ..bind };
+        let second = if self.kernel.mask { Tensor::IgnoreMask } else { Tensor::Input2 };
+        let mut binds = vec![
+            dense(self.bind(plan, 1, Tensor::Input, false)),
+            dense(self.bind(plan, 2, Tensor::Target, false)),
+            self.bind(plan, 4, Tensor::GradOutput, false),
+            dense(self.bind(plan, 5, grad_input, true)),
+            dense(self.bind(plan, 6, grad_second, true)),
+            self.bind(plan, 7, out, true),
+        ];
+        if weighted {
+            binds.push(self.bind(plan, 3, Tensor::Weight, false));
+            binds.push(self.bind(plan, 8, Tensor::PosWeight, false));
+        }
+        if shape.second.is_some() {
+            binds.push(self.bind(plan, 9, second, false));
+        }
+        if binds.len() > self.facts.max_storage_buffers as usize {
+            return Err(Error::Unsupported {
+                what: "a mask together with weights".into(),
+                why: format!("the device binds {} storage buffers in a stage", self.facts.max_storage_buffers),
+                instead: "request a device with a higher limit, or fold the mask into the weights",
+            });
+        }
+        if shape.items() > 0 {
+            let chunk = self.item_chunk(strategy);
+            let grid = self.grid(shape.items().div_ceil(chunk))?;
+            let frame = Frame { chunk: chunk as u32, grid_x: grid[0], ..self.frame() };
+            let uniforms = [bytemuck::bytes_of(&frame), &broadcast_bytes(shape), &self.kernel.params].concat();
+            let program = Program { parts, entry: "items", constants, storage: storage(&binds) };
+            plan.dispatches.push(Dispatch { program, uniforms, grid, binds });
+        }
+        for (from, to, operand) in folds {
+            self.push_fold(plan, shape, from, to, &operand)?;
+        }
+        Ok(())
+    }
+
+    /// Sums the wide gradient of a broadcast tensor to its own shape.
+    fn push_fold(
+        &self,
+        plan: &mut Plan,
+        shape: &Broadcast,
+        from: Tensor,
+        to: Tensor,
+        operand: &Operand,
+    ) -> Result<(), Error> {
+        let strategy = RowStrategy::for_reduction(self.facts);
+        let binds = vec![self.bind(plan, 1, from, false), self.bind(plan, 2, to, true)];
+        if binds.iter().any(|bind| bind.tensor == Tensor::Nothing) {
+            return Ok(());
+        }
+        let kept = std::array::from_fn(|k| if operand.strides[k] > 0 { shape.dims[k] } else { 1 });
+        let shared = std::array::from_fn(|k| if operand.strides[k] > 0 { 1 } else { shape.dims[k] });
+        let grid = self.grid(operand.len())?;
+        let frame = Frame {
+            rows: operand.len() as u32,
+            item_count: shared.iter().product::<usize>() as u32,
+            grid_x: grid[0],
+            ..self.frame()
+        };
+        let params = [shape.dims, operand.strides, shared, kept].map(words);
+        let program = Program {
+            parts: vec![
+                part!("skeleton/fold.wgsl"),
                 strategy.part(),
-                part!("common/labels.wgsl"),
+                part!("common/records.wgsl"),
                 part!("common/math.wgsl"),
                 part!("common/frame.wgsl"),
-            ];
-            Program { parts, entry: "reduce", constants, storage: storage(binds) }
+            ],
+            entry: "fold",
+            constants: strategy.constants().to_vec(),
+            storage: storage(&binds),
+        };
+        let uniforms = [bytemuck::bytes_of(&frame), bytemuck::bytes_of(&params)].concat();
+        plan.dispatches.push(Dispatch { program, uniforms, grid, binds });
+        Ok(())
+    }
+
+    /// A sum over all items: one dispatch, or two if there are many.
+    fn push_reduction(&self, plan: &mut Plan, source: Part, summed: Summed) {
+        let frame = self.frame();
+        let records = (frame.item_count as usize).div_ceil(frame.chunk as usize).max(1);
+        self.push_sum(plan, source, summed, &frame, records as u32);
+        if records > 1 {
+            self.push_records(plan, records, summed);
+        }
+    }
+
+    /// Combines the records of an earlier dispatch.
+    fn push_records(&self, plan: &mut Plan, records: usize, summed: Summed) {
+        let combine = Frame { item_count: records as u32, chunk: records.max(1) as u32, ..self.frame() };
+        self.push_sum(plan, part!("skeleton/reduce_records.wgsl"), summed, &combine, 1);
+    }
+
+    fn push_sum(&self, plan: &mut Plan, source: Part, summed: Summed, frame: &Frame, groups: u32) {
+        let (counting, items) = match summed {
+            Summed::Denominator => (true, Tensor::Nothing),
+            Summed::Losses(items) => (false, items),
+        };
+        let strategy = RowStrategy::for_reduction(self.facts);
+        let values = match self.kernel.checked {
+            _ if source == part!("skeleton/reduce_mask.wgsl") => Tensor::IgnoreMask,
+            Some(Checked::Labels) => Tensor::Target,
+            Some(Checked::Input) => Tensor::Input,
+            None => Tensor::Nothing,
         };
         let binds = vec![
             self.bind(plan, 1, values, false),
             self.bind(plan, 2, Tensor::Weight, false),
-            self.bind(plan, 3, if counting { Tensor::Nothing } else { items }, false),
+            self.bind(plan, 3, items, false),
             self.bind(plan, 4, Tensor::Work, true),
             self.bind(plan, 5, if items == Tensor::Loss { Tensor::Nothing } else { Tensor::Loss }, true),
         ];
-        let frame = self.frame();
-        let records = (frame.item_count as usize).div_ceil(frame.chunk as usize);
-        let mut push = |source, frame: &Frame, groups| {
-            let dispatch = Dispatch {
-                program: program(source, &binds),
-                uniforms: uniforms(frame, &[0; 16]),
-                grid: [groups, 1],
-                binds: binds.clone(),
-            };
-            plan.dispatches.push(dispatch);
-        };
-        push(source, &frame, records.max(1) as u32);
-        if records > 1 {
-            let combine = Frame { item_count: records as u32, chunk: records as u32, ..frame };
-            push(part!("skeleton/reduce_records.wgsl"), &combine, 1);
+        let mut constants = self.reduction_constants();
+        constants.extend(strategy.constants());
+        constants.push(("COUNTING", u32::from(counting)));
+        constants.push(self.ignore_constant());
+        if source == part!("skeleton/reduce_weights.wgsl") {
+            constants.push(("HAS_WEIGHT", u32::from(self.kernel.weight != WeightSource::None)));
         }
+        let parts = vec![
+            source,
+            part!("skeleton/reduce.wgsl"),
+            strategy.part(),
+            part!("common/labels.wgsl"),
+            part!("common/records.wgsl"),
+            part!("common/math.wgsl"),
+            part!("common/frame.wgsl"),
+        ];
+        let program = Program { parts, entry: "reduce", constants, storage: storage(&binds) };
+        let uniforms = [bytemuck::bytes_of(frame), &[0; 16]].concat();
+        plan.dispatches.push(Dispatch { program, uniforms, grid: [groups, 1], binds });
     }
 
     fn grid(&self, groups: usize) -> Result<[u32; 2], Error> {
@@ -523,8 +751,22 @@ fn storage(binds: &[Bind]) -> Vec<(u32, bool, u64)> {
     binds.iter().map(|bind| (bind.slot, bind.written, bind.element)).collect()
 }
 
-fn uniforms(frame: &Frame, params: &[u8]) -> Vec<u8> {
-    [bytemuck::bytes_of(frame), params].concat()
+fn words(values: [usize; 4]) -> [u32; 4] {
+    values.map(|value| value as u32)
+}
+
+/// `Broadcast` in items.wgsl.
+fn broadcast_bytes(shape: &Broadcast) -> Vec<u8> {
+    let strides = |operand: Option<&Operand>| operand.map_or([0; 4], |operand| words(operand.strides));
+    let rows = [
+        words(shape.dims),
+        strides(Some(&shape.input)),
+        strides(shape.second.as_ref()),
+        strides(Some(&shape.target)),
+        strides(shape.weight.as_ref()),
+        strides(shape.pos_weight.as_ref()),
+    ];
+    bytemuck::bytes_of(&rows).to_vec()
 }
 
 /// Samples per dispatch such that each band of logits fits a binding and starts at an aligned offset.
@@ -546,8 +788,3 @@ fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-impl WeightSource {
-    fn is_some(&self) -> bool {
-        !matches!(self, Self::None)
-    }
-}

@@ -18,16 +18,24 @@ use crate::readback::Readback;
 pub struct Buffers<'a> {
     /// Logits, log-probabilities, probabilities or scores.
     pub input: Option<wgpu::BufferBinding<'a>>,
+    /// The second input, for losses that compare two.
+    pub input2: Option<wgpu::BufferBinding<'a>>,
     /// Class indices (`i32`), one per row, or values.
     pub target: Option<wgpu::BufferBinding<'a>>,
-    /// Class weights, where the loss takes them from a buffer.
+    /// Class or item weights, where the loss takes them from a buffer.
     pub weight: Option<wgpu::BufferBinding<'a>>,
+    /// Weights of the positive part, where the loss takes them from a buffer.
+    pub pos_weight: Option<wgpu::BufferBinding<'a>>,
+    /// `u32` per item: items where it is not 0 count for nothing.
+    pub ignore_mask: Option<wgpu::BufferBinding<'a>>,
     /// Upstream gradient: one value if reduced, else one per item.
     pub grad_output: Option<wgpu::BufferBinding<'a>>,
     /// Out: one value if reduced, else one per item.
     pub loss: Option<wgpu::BufferBinding<'a>>,
     /// Out: gradient with respect to the input.
     pub grad_input: Option<wgpu::BufferBinding<'a>>,
+    /// Out: gradient with respect to the second input.
+    pub grad_input2: Option<wgpu::BufferBinding<'a>>,
     /// Out: gradient with respect to a floating-point target.
     pub grad_target: Option<wgpu::BufferBinding<'a>>,
 }
@@ -36,13 +44,17 @@ impl<'a> Buffers<'a> {
     fn get(&self, tensor: Tensor) -> Option<&wgpu::BufferBinding<'a>> {
         match tensor {
             Tensor::Input => self.input.as_ref(),
+            Tensor::Input2 => self.input2.as_ref(),
             Tensor::Target => self.target.as_ref(),
             Tensor::Weight => self.weight.as_ref(),
+            Tensor::PosWeight => self.pos_weight.as_ref(),
+            Tensor::IgnoreMask => self.ignore_mask.as_ref(),
             Tensor::GradOutput => self.grad_output.as_ref(),
             Tensor::Loss => self.loss.as_ref(),
             Tensor::GradInput => self.grad_input.as_ref(),
+            Tensor::GradInput2 => self.grad_input2.as_ref(),
             Tensor::GradTarget => self.grad_target.as_ref(),
-            Tensor::Items | Tensor::Work | Tensor::Nothing => None,
+            Tensor::WideGradInput | Tensor::WideGradSecond | Tensor::Items | Tensor::Work | Tensor::Nothing => None,
         }
     }
 }
@@ -59,11 +71,10 @@ pub struct Prepared {
     pipelines: Vec<Arc<Compiled>>,
     uniforms: wgpu::Buffer,
     uniform_stride: u64,
-    items: Option<wgpu::Buffer>,
-    work: wgpu::Buffer,
+    /// Scratch, and weights that came from the host.
+    own: Vec<(Tensor, wgpu::Buffer)>,
     /// Stand-ins for bindings that a variant leaves unused: one to read, one to write.
     nothing: [wgpu::Buffer; 2],
-    weight: Option<wgpu::Buffer>,
 }
 
 /// A [`Prepared`] call together with its buffers: recording it allocates nothing.
@@ -90,13 +101,7 @@ impl Prepared {
             bytes.extend_from_slice(&dispatch.uniforms);
             bytes.resize(bytes.len().next_multiple_of(uniform_stride as usize), 0);
         }
-        let weight = match &kernel.weight {
-            WeightSource::Host(values) => {
-                Some(filled_buffer(&gpu.device, "weight", bytemuck::cast_slice(values), wgpu::BufferUsages::STORAGE))
-            }
-            WeightSource::None | WeightSource::Buffer => None,
-        };
-        let scratch = |name, size| {
+        let scratch = |name: &str, size| {
             gpu.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(name),
                 size,
@@ -104,11 +109,23 @@ impl Prepared {
                 mapped_at_creation: false,
             })
         };
+        let mut own = Vec::new();
+        for &(tensor, size) in plan.scratch.iter().filter(|(_, size)| *size > 0) {
+            own.push((tensor, scratch(tensor.name(), size)));
+        }
+        for (tensor, source) in [(Tensor::Weight, &kernel.weight), (Tensor::PosWeight, &kernel.pos_weight)] {
+            if let WeightSource::Host(values) = source {
+                let bytes = bytemuck::cast_slice(values);
+                own.push((tensor, filled_buffer(&gpu.device, tensor.name(), bytes, wgpu::BufferUsages::STORAGE)));
+            }
+        }
         let nothing = [(); 2].map(|()| scratch("deeploss.nothing", UNUSED_RANGE * MAX_SLOTS));
-        let items = (plan.items_bytes > 0).then(|| scratch("deeploss.items", plan.items_bytes));
-        let work = scratch("deeploss.work", plan.work_bytes);
         let uniforms = filled_buffer(&gpu.device, "uniforms", &bytes, wgpu::BufferUsages::UNIFORM);
-        Ok(Self { gpu, plan, pipelines, uniforms, uniform_stride, items, work, nothing, weight })
+        Ok(Self { gpu, plan, pipelines, uniforms, uniform_stride, own, nothing })
+    }
+
+    fn own(&self, tensor: Tensor) -> Option<&wgpu::Buffer> {
+        self.own.iter().find(|(t, _)| *t == tensor).map(|(_, buffer)| buffer)
     }
 
     /// What will run.
@@ -120,10 +137,8 @@ impl Prepared {
     /// Bytes of GPU memory that this call owns besides the caller's tensors.
     #[must_use]
     pub fn scratch_bytes(&self) -> u64 {
-        self.plan.items_bytes
-            + self.plan.work_bytes
-            + self.uniforms.size()
-            + self.weight.as_ref().map_or(0, wgpu::Buffer::size)
+        let buffers = self.own.iter().map(|(_, buffer)| buffer).chain(&self.nothing).chain([&self.uniforms]);
+        buffers.map(wgpu::Buffer::size).sum()
     }
 
     /// Records the call's dispatches, and nothing else: no submit, no poll, no readback.
@@ -141,7 +156,7 @@ impl Prepared {
     /// [`Error::Missing`] or [`Error::Buffer`].
     pub fn bind(&self, buffers: &Buffers<'_>) -> Result<Bound<'_>, Error> {
         for &(tensor, size) in &self.plan.sizes {
-            if size > 0 && !(tensor == Tensor::Weight && self.weight.is_some()) {
+            if size > 0 && self.own(tensor).is_none() {
                 check(tensor.name(), buffers.get(tensor), size, self.gpu.facts.offset_alignment)?;
                 if tensor.is_output() {
                     self.check_apart(tensor, buffers)?;
@@ -204,33 +219,24 @@ impl Prepared {
     }
 
     fn range<'b>(&'b self, bind: &Bind, buffers: &Buffers<'b>) -> wgpu::BufferBinding<'b> {
-        let own = |buffer| wgpu::BufferBinding { buffer, offset: bind.offset, size: wgpu::BufferSize::new(bind.size) };
-        match (bind.tensor, &self.items, &self.weight) {
-            (Tensor::Work, _, _) => own(&self.work),
-            (Tensor::Items, Some(items), _) => own(items),
-            (Tensor::Weight, _, Some(weight)) => own(weight),
-            (tensor, _, _) => match buffers.get(tensor) {
-                Some(given) => wgpu::BufferBinding {
-                    buffer: given.buffer,
-                    offset: given.offset + bind.offset,
-                    size: wgpu::BufferSize::new(bind.size),
-                },
-                None => wgpu::BufferBinding {
-                    buffer: &self.nothing[usize::from(bind.written)],
-                    // A range of its own per binding: writable ranges may not overlap.
-                    offset: u64::from(bind.slot) * UNUSED_RANGE,
-                    size: wgpu::BufferSize::new(UNUSED_RANGE),
-                },
-            },
-        }
+        let (buffer, offset, size) = match (self.own(bind.tensor), buffers.get(bind.tensor)) {
+            (Some(own), _) => (own, bind.offset, bind.size),
+            (None, Some(given)) => (given.buffer, given.offset + bind.offset, bind.size),
+            // A range of its own per binding: writable ranges may not overlap.
+            (None, None) => {
+                (&self.nothing[usize::from(bind.written)], u64::from(bind.slot) * UNUSED_RANGE, UNUSED_RANGE)
+            }
+        };
+        wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(size) }
     }
 
     /// Records copies of the given GPU tensors, and of the status, into staging memory: await the result (or
     /// [`Readback::wait`]) after submitting. A status that tells of invalid items becomes [`Error::Invalid`].
     pub fn read(&self, encoder: &mut wgpu::CommandEncoder, tensors: &[wgpu::BufferBinding<'_>]) -> Readback {
-        let status =
-            wgpu::BufferBinding { buffer: &self.work, offset: STATUS_AT, size: wgpu::BufferSize::new(STATUS_BYTES) };
-        let status = self.plan.has_status.then_some(status);
+        let status = self.plan.checked.zip(self.own(Tensor::Work)).map(|(checked, work)| {
+            let size = wgpu::BufferSize::new(STATUS_BYTES);
+            (checked, wgpu::BufferBinding { buffer: work, offset: STATUS_AT, size })
+        });
         Readback::record(&self.gpu, encoder, tensors, status)
     }
 }

@@ -74,6 +74,9 @@ pub enum TargetKind {
 pub struct Problem {
     pub(crate) shape: Vec<usize>,
     pub(crate) target: TargetKind,
+    pub(crate) target_shape: Option<Vec<usize>>,
+    pub(crate) input2_shape: Option<Vec<usize>>,
+    pub(crate) ignore_mask: bool,
     pub(crate) want: Want,
     pub(crate) grad_output: bool,
 }
@@ -82,7 +85,15 @@ impl Problem {
     /// `input` of this shape; loss and gradient wanted; upstream gradient 1.
     #[must_use]
     pub fn new(shape: &[usize], target: TargetKind) -> Self {
-        Self { shape: shape.to_vec(), target, want: Want::LOSS | Want::GRAD, grad_output: false }
+        Self {
+            shape: shape.to_vec(),
+            target,
+            target_shape: None,
+            input2_shape: None,
+            ignore_mask: false,
+            want: Want::LOSS | Want::GRAD,
+            grad_output: false,
+        }
     }
 
     /// `rows` rows of `classes` logits with class indices as targets.
@@ -102,6 +113,27 @@ impl Problem {
     #[must_use]
     pub fn with_grad_output(mut self) -> Self {
         self.grad_output = true;
+        self
+    }
+
+    /// Shape of the target, where the loss does not fix it: losses of two inputs broadcast it.
+    #[must_use]
+    pub fn target_shape(mut self, shape: &[usize]) -> Self {
+        self.target_shape = Some(shape.to_vec());
+        self
+    }
+
+    /// Shape of the second input, for losses that compare two; the input's if not given.
+    #[must_use]
+    pub fn input2_shape(mut self, shape: &[usize]) -> Self {
+        self.input2_shape = Some(shape.to_vec());
+        self
+    }
+
+    /// A mask of ignored items is given at every call (element-wise losses).
+    #[must_use]
+    pub fn with_ignore_mask(mut self) -> Self {
+        self.ignore_mask = true;
         self
     }
 

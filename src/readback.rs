@@ -7,6 +7,7 @@ use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use crate::context::Gpu;
 use crate::error::Error;
+use crate::kernel::Checked;
 
 /// Tensors on their way to the host. Made by [`Prepared::read`](crate::Prepared::read) while recording; resolved after the
 /// caller's submit.
@@ -16,7 +17,7 @@ pub struct Readback {
     gpu: Arc<Gpu>,
     staging: wgpu::Buffer,
     ranges: Vec<(u64, u64)>,
-    has_status: bool,
+    checked: Option<Checked>,
 }
 
 impl Readback {
@@ -24,9 +25,9 @@ impl Readback {
         gpu: &Arc<Gpu>,
         encoder: &mut wgpu::CommandEncoder,
         tensors: &[wgpu::BufferBinding<'_>],
-        status: Option<wgpu::BufferBinding<'_>>,
+        status: Option<(Checked, wgpu::BufferBinding<'_>)>,
     ) -> Self {
-        let sources: Vec<_> = tensors.iter().chain(status.as_ref()).collect();
+        let sources: Vec<_> = tensors.iter().chain(status.as_ref().map(|(_, binding)| binding)).collect();
         let mut ranges = Vec::with_capacity(sources.len());
         let mut end = 0;
         for source in &sources {
@@ -45,7 +46,7 @@ impl Readback {
                 encoder.copy_buffer_to_buffer(source.buffer, source.offset, &staging, at, size);
             }
         }
-        Self { gpu: gpu.clone(), staging, ranges, has_status: status.is_some() }
+        Self { gpu: gpu.clone(), staging, ranges, checked: status.map(|(checked, _)| checked) }
     }
 
     /// Resolves to the bytes of each tensor, once the caller's submit is done and somebody polls the device
@@ -91,19 +92,23 @@ impl Readback {
             self.ranges.iter().map(|&(at, size)| view[at as usize..(at + size) as usize].to_vec()).collect();
         drop(view);
         self.staging.unmap();
-        if self.has_status
+        if let Some(checked) = self.checked
             && let Some(status) = parts.pop()
         {
-            check_status(&status)?;
+            check_status(checked, &status)?;
         }
         Ok(parts)
     }
 }
 
-fn check_status(bytes: &[u8]) -> Result<(), Error> {
+fn check_status(checked: Checked, bytes: &[u8]) -> Result<(), Error> {
     match *bytemuck::pod_collect_to_vec::<u8, u32>(bytes) {
         [count, first, value] if count > 0 => {
-            Err(Error::Invalid { argument: "target", count, first, value: (value as i32).to_string() })
+            let (argument, value) = match checked {
+                Checked::Labels => ("target", (value as i32).to_string()),
+                Checked::Input => ("input", f32::from_bits(value).to_string()),
+            };
+            Err(Error::Invalid { argument, count, first, value })
         }
         _ => Ok(()),
     }

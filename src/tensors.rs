@@ -92,6 +92,8 @@ pub struct Tensors<'a, F = f32> {
     pub input2: Option<ArrayViewD<'a, F>>,
     /// Labels or values.
     pub target: Target<'a, F>,
+    /// Items that count for nothing, whatever they hold: of the input's shape (element-wise losses).
+    pub ignore_mask: Option<ArrayViewD<'a, bool>>,
     /// Upstream gradient, of the loss' shape; 1 if absent.
     pub grad_output: Option<ArrayViewD<'a, F>>,
 }
@@ -99,13 +101,20 @@ pub struct Tensors<'a, F = f32> {
 impl<'a, F> Tensors<'a, F> {
     /// Input and target.
     pub fn new<D: Dimension>(input: ArrayView<'a, F, D>, target: impl Into<Target<'a, F>>) -> Self {
-        Self { input: input.into_dyn(), input2: None, target: target.into(), grad_output: None }
+        Self { input: input.into_dyn(), input2: None, target: target.into(), ignore_mask: None, grad_output: None }
     }
 
     /// Adds an upstream gradient.
     #[must_use]
     pub fn grad_output<D: Dimension>(mut self, grad_output: ArrayView<'a, F, D>) -> Self {
         self.grad_output = Some(grad_output.into_dyn());
+        self
+    }
+
+    /// Adds a mask of items that count for nothing.
+    #[must_use]
+    pub fn ignore_mask<D: Dimension>(mut self, mask: ArrayView<'a, bool, D>) -> Self {
+        self.ignore_mask = Some(mask.into_dyn());
         self
     }
 
@@ -116,21 +125,30 @@ impl<'a, F> Tensors<'a, F> {
         self
     }
 
-    pub(crate) fn problem(&self, want: Want) -> Problem {
+    /// What is asked when these tensors are evaluated.
+    #[must_use]
+    pub fn problem(&self, want: Want) -> Problem {
         let mut problem = Problem::new(self.input.shape(), self.target.kind()).wants(want);
+        problem.target_shape = Some(self.target.shape().to_vec());
+        problem.input2_shape = self.input2.as_ref().map(|x| x.shape().to_vec());
+        problem.ignore_mask = self.ignore_mask.is_some();
         problem.grad_output = self.grad_output.is_some();
         problem
     }
 
-    /// The target and grad_output have the shapes that the loss asks for.
+    /// The tensors have the shapes that the loss asks for.
     pub(crate) fn check_shapes(&self, target: &[usize], loss: &[usize]) -> Result<(), Error> {
-        if self.target.shape() != target {
-            return Err(Error::shape("target", target, self.target.shape()));
+        let given = [
+            ("target", Some(self.target.shape()), target),
+            ("grad_output", self.grad_output.as_ref().map(|g| g.shape()), loss),
+            ("ignore_mask", self.ignore_mask.as_ref().map(|m| m.shape()), self.input.shape()),
+        ];
+        for (argument, got, expected) in given {
+            if let Some(got) = got.filter(|got| *got != expected) {
+                return Err(Error::shape(argument, expected, got));
+            }
         }
-        match &self.grad_output {
-            Some(g) if g.shape() != loss => Err(Error::shape("grad_output", loss, g.shape())),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -143,6 +161,8 @@ pub struct OwnedTensors<F = f32> {
     pub input2: Option<ArrayD<F>>,
     /// See [`Tensors::target`].
     pub target: OwnedTarget<F>,
+    /// See [`Tensors::ignore_mask`].
+    pub ignore_mask: Option<ArrayD<bool>>,
     /// See [`Tensors::grad_output`].
     pub grad_output: Option<ArrayD<F>>,
 }
@@ -160,7 +180,7 @@ impl<F> OwnedTensors<F> {
     /// Input and target.
     #[must_use]
     pub fn new(input: ArrayD<F>, target: OwnedTarget<F>) -> Self {
-        Self { input, input2: None, target, grad_output: None }
+        Self { input, input2: None, target, ignore_mask: None, grad_output: None }
     }
 
     /// Views of all tensors.
@@ -173,6 +193,7 @@ impl<F> OwnedTensors<F> {
                 OwnedTarget::Indices(t) => Target::Indices(t.view().into()),
                 OwnedTarget::Values(t) => Target::Values(t.view()),
             },
+            ignore_mask: self.ignore_mask.as_ref().map(|a| a.view()),
             grad_output: self.grad_output.as_ref().map(|a| a.view()),
         }
     }
@@ -190,6 +211,7 @@ impl OwnedTensors<f32> {
                 OwnedTarget::Indices(t) => OwnedTarget::Indices(t.clone()),
                 OwnedTarget::Values(t) => OwnedTarget::Values(wide(t)),
             },
+            ignore_mask: self.ignore_mask.clone(),
             grad_output: self.grad_output.as_ref().map(wide),
         }
     }

@@ -1,4 +1,5 @@
-// What every kernel is told: the shape, and the run-time constants that WGSL does not allow as literals.
+// What every kernel is told: the shape, and the run-time constants that WGSL does not allow as literals. The skeleton declares
+// `Uniforms`, which begins with a Frame and ends with the loss' Params.
 struct Frame {
     rows: u32,          // rows (or items) in this dispatch
     classes: u32,       // C
@@ -12,11 +13,6 @@ struct Frame {
     zero: u32,          // always 0, see `launder`
     spare: vec2<u32>,
     ignore: vec4<i32>,  // targets that are ignored; unused places repeat the first
-}
-
-struct Uniforms {
-    frame: Frame,
-    params: Params,
 }
 
 @group(0) @binding(0) var<uniform> u: Uniforms;

@@ -14,49 +14,16 @@ struct Params {
     spare: vec4<u32>,
 }
 
+struct Uniforms {
+    frame: Frame,
+    params: Params,
+}
+
 override COUNTING: bool = false;    // this sum is the denominator, else the loss
 
 @group(0) @binding(1) var<storage, read> values: array<u32>;
 @group(0) @binding(4) var<storage, read_write> work: array<u32>;
 @group(0) @binding(5) var<storage, read_write> loss: array<u32>;
-
-const RECORDS_AT = 8u;
-const RECORD_WORDS = 8u;
-
-const HAS_NAN = 1u;
-const HAS_INF = 2u;
-const HAS_NEG_INF = 4u;
-// A sum of such items may leave the range of f32 although their mean does not.
-const HAS_HUGE = 8u;
-const HUGE_BITS = 0x6f800000u;  // 2^96
-const SHRINK = 0x1p-64f;
-
-// A partial sum high + low, times 2^64 where HAS_HUGE is set, of its finite items; `flags` tell of the others.
-struct Record {
-    high: f32,
-    low: f32,
-    flags: u32,
-    invalid: u32,       // items whose target is out of range
-    first_invalid: u32,
-}
-
-fn item_record(bits: u32, index: u32) -> Record {
-    if (bits == BAD_BITS) {
-        return Record(0.0, 0.0, HAS_NAN, 1u, index);
-    }
-    if (is_nan(bits)) {
-        return Record(0.0, 0.0, HAS_NAN, 0u, NO_ITEM);
-    }
-    if (!is_finite(bits)) {
-        return Record(0.0, 0.0, select(HAS_INF, HAS_NEG_INF, bits == NEG_INF_BITS), 0u, NO_ITEM);
-    }
-    if ((bits & ABS_BITS) >= HUGE_BITS) {
-        return Record(bitcast<f32>(bits) * SHRINK, 0.0, HAS_HUGE, 0u, NO_ITEM);
-    }
-    return Record(bitcast<f32>(bits), 0.0, 0u, 0u, NO_ITEM);
-}
-
-const NO_ITEM = 0xffffffffu;
 
 @compute @workgroup_size(WORKGROUP)
 fn reduce(
@@ -70,46 +37,29 @@ fn reduce(
     // With one lane to a group, the workgroup's other invocations repeat nothing: they have no items.
     let active_end = select(0u, end, invocation < LANES);
 
-    var flags = 0u;
-    var invalid = 0u;
-    var first_invalid = NO_ITEM;
+    // What is there decides how the sum is kept; then the sum.
+    var notes = empty_record();
     for (var i = start; i < active_end; i += LANES) {
-        let item = read_item(i);
-        flags |= item.flags;
-        invalid += item.invalid;
-        first_invalid = min(first_invalid, item.first_invalid);
+        notes = merge_notes(notes, read_item(i));
     }
-    flags = group_or(flags);
-    invalid = group_sum_u(invalid);
-    first_invalid = group_min_u(first_invalid);
-
-    // Knuth's two-sum per lane, then a tree over the lanes.
-    var high = 0.0;
-    var low = 0.0;
+    let shrink = (group_or(notes.flags) & HAS_HUGE) != 0u;
     for (var i = start; i < active_end; i += LANES) {
-        let item = read_item(i);
-        let shrink = select(1.0, SHRINK, (flags & HAS_HUGE) != 0u && (item.flags & HAS_HUGE) == 0u);
-        let x = item.high * shrink;
-        let sum = launder(high + x);
-        let part = launder(sum - high);
-        low += (launder(high - launder(sum - part)) + launder(x - part)) + item.low * shrink;
-        high = sum;
+        notes = add_sums(notes, read_item(i), shrink);
     }
-    high = group_sum(high);
-    low = group_sum(low);
+    let total = join_records(notes);
     if (invocation != 0u) {
         return;
     }
-    let total = Record(high, low, flags, invalid, first_invalid);
     if (workgroups.x == 1u) {
         finish(total);
     } else {
+        let words = record_words(total);
         let at = RECORDS_AT + workgroup.x * RECORD_WORDS;
-        work[at] = bitcast<u32>(high);
-        work[at + 1u] = bitcast<u32>(low);
-        work[at + 2u] = flags;
-        work[at + 3u] = invalid;
-        work[at + 4u] = first_invalid;
+        work[at] = words[0];
+        work[at + 1u] = words[1];
+        work[at + 2u] = words[2];
+        work[at + 3u] = words[3];
+        work[at + 4u] = words[4];
     }
 }
 

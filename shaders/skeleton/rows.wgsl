@@ -21,6 +21,11 @@
 //   fn grad_quad(row, closed, quad_bits, j) -> vec4<u32>       bits of the gradient of classes j .. j + 3
 //   fn grad_target_value(row, closed, j) -> u32                bits, where the target has a gradient
 
+struct Uniforms {
+    frame: Frame,
+    params: Params,
+}
+
 @group(0) @binding(2) var<storage, read> target_data: array<u32>;
 @group(0) @binding(3) var<storage, read> weight: array<f32>;
 @group(0) @binding(4) var<storage, read> grad_output: array<f32>;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Options;
 use crate::error::Error;
-use crate::kernel::{Denominator, Kernel, Labels, WeightSource, ignore_code};
+use crate::kernel::{Checked, Denominator, Kernel, Labels, Layout, WeightSource, ignore_code};
 use crate::link::Part;
 use crate::problem::{Problem, Reduction, RowShape, TargetKind, Want, without_axis};
 use crate::sample::Rng;
@@ -67,6 +67,9 @@ impl Classes {
         if self.ignore.len() > MAX_IGNORED {
             return Err(Error::value("ignore_index", format!("at most {MAX_IGNORED} values"), self.ignore.len()));
         }
+        if problem.ignore_mask {
+            return Err(Error::value("ignore_mask", "none: rows are ignored by their class index", "a mask"));
+        }
         let indices = problem.target == TargetKind::Indices;
         if problem.want.contains(Want::GRAD_TARGET) && indices {
             return Err(Error::value(
@@ -89,9 +92,12 @@ impl Classes {
             source,
             flags,
             params: params.to_vec(),
-            rows,
+            layout: Layout::Rows(rows),
             labels: indices.then(|| Labels { ignore: self.ignore.iter().map(|&v| ignore_code(v)).collect() }),
+            checked: indices.then_some(Checked::Labels),
             weight: self.weight.clone(),
+            pos_weight: WeightSource::None,
+            mask: false,
             reduction: self.reduction,
             denominator: match self.reduction {
                 Reduction::Mean if indices => Denominator::Counted,

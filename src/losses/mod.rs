@@ -2,6 +2,7 @@
 
 mod classes;
 mod cross_entropy;
+mod items;
 mod nll;
 mod options;
 
@@ -61,6 +62,14 @@ pub const LOSSES: &[LossInfo] = &[cross_entropy::INFO, nll::INFO];
 pub trait Twin<F> {
     /// Evaluates the loss; shapes and labels have been checked against `kernel`.
     fn compute(&self, kernel: &Kernel, tensors: &Tensors<'_, F>, want: Want) -> Answer<F>;
+
+    /// Values that the loss is not defined for, where it is not defined for every float.
+    ///
+    /// # Errors
+    /// [`Error::Value`] naming the tensor, the element and what was expected.
+    fn check_values(&self, _: &Tensors<'_, F>) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// What every loss can do. Options are set on the loss' own type.
@@ -78,7 +87,10 @@ pub trait Loss: Twin<f32> + Twin<f64> + Debug + Send + Sync {
     fn with_reduction(&self, reduction: Reduction) -> Box<dyn Loss>;
 
     /// Whether a class index is ignored.
-    fn ignores(&self, target: i64) -> bool;
+    fn ignores(&self, target: i64) -> bool {
+        let _ = target;
+        false
+    }
 
     /// Random tensors that this loss accepts, for tests and benches: typical inputs of the given shape, the same for equal seeds.
     fn sample(&self, shape: &[usize], seed: u64) -> OwnedTensors;

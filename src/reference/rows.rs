@@ -4,7 +4,7 @@ use ndarray::{Array1, ArrayD, ArrayView1, ArrayViewMut1, Axis, IxDyn};
 use rayon::prelude::*;
 
 use super::{Real, Sum};
-use crate::kernel::{Denominator, Kernel, WeightSource};
+use crate::kernel::{Denominator, Kernel, Layout, WeightSource};
 use crate::losses::Loss;
 use crate::problem::{Reduction, Want};
 use crate::tensors::{Answer, Target, Tensors};
@@ -61,7 +61,10 @@ pub fn rows<F: Real, L: RowTwin<F> + Loss>(
     tensors: &Tensors<'_, F>,
     want: Want,
 ) -> Answer<F> {
-    let axis = Axis(kernel.rows.axis);
+    let Layout::Rows(shape) = kernel.layout else {
+        unreachable!("a loss over rows is lowered onto rows");
+    };
+    let axis = Axis(shape.axis);
     let weight: Vec<F> = match &kernel.weight {
         WeightSource::Host(values) => values.iter().map(|&w| F::of(f64::from(w))).collect(),
         WeightSource::None | WeightSource::Buffer => Vec::new(),

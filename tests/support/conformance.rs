@@ -19,6 +19,7 @@ type Result<T> = std::result::Result<T, Box<dyn StdError>>;
 const TOLERANCE: f64 = 2e-6;
 
 /// One case of the manifest with its tensors.
+#[derive(Clone)]
 pub struct Case {
     pub id: String,
     pub op: String,
@@ -28,6 +29,7 @@ pub struct Case {
     tensors: BTreeMap<String, Stored>,
 }
 
+#[derive(Clone)]
 enum Stored {
     Float(ArrayD<f32>),
     Double(ArrayD<f64>),
@@ -90,6 +92,35 @@ fn read_tensor(store: &SafeTensors<'_>, name: &str) -> Result<Stored> {
 }
 
 impl Case {
+    /// Changes one expected value; false if the case has no such tensor or element. To see that the judge notices.
+    pub fn falsify(&mut self, name: &str, element: usize, change: impl FnOnce(f64) -> f64) -> bool {
+        let Some(Stored::Double(values)) = self.tensors.get_mut(name) else { return false };
+        let Some(value) = values.iter_mut().nth(element) else { return false };
+        *value = change(*value);
+        true
+    }
+
+    /// Turns a case with values into one that expects an error, or back.
+    pub fn expect_error(&mut self, is_error: bool) {
+        self.is_error = is_error;
+    }
+
+    /// Whether a deliberate difference from PyTorch may show in it.
+    pub fn may_differ(&self) -> bool {
+        DELIBERATE.iter().any(|difference| (difference.applies)(self))
+    }
+
+    /// Whether f32, in which the losses keep their options, holds this case's options as they are.
+    pub fn has_exact_options(&self) -> bool {
+        let exact = |value: &OptionValue| !matches!(value, OptionValue::Number(v) if f64::from(*v as f32) != *v);
+        self.options.iter().all(|(_, value)| exact(value))
+    }
+
+    /// What the differences in an expected tensor are measured against; `None` if the case has no such tensor.
+    pub fn scale(&self, name: &str) -> Option<f64> {
+        self.expected(name).map(|expected| scale(self, name, expected))
+    }
+
     fn float(&self, name: &str) -> Option<&ArrayD<f32>> {
         match self.tensors.get(name) {
             Some(Stored::Float(tensor)) => Some(tensor),
@@ -372,6 +403,11 @@ impl Report {
         self.failures.is_empty()
     }
 
+    /// Statistics of one part of one op, if it occurred.
+    pub fn part(&self, op: &str, part: &str) -> Option<&Part> {
+        self.parts.iter().find(|((o, p), _)| o == op && *p == part).map(|(_, part)| part)
+    }
+
     /// One row per op and part.
     fn rows(&mut self) -> Vec<Vec<String>> {
         let percentile = |sorted: &[f64], p: f64| match sorted.len() {
@@ -446,20 +482,35 @@ const COLUMNS: [&str; 14] = [
     "failed",
 ];
 
-/// The oracle passes its own judge: f64 on the CPU against the stored values.
+/// The oracle passes its own judge: f64 on the CPU against the stored values. The largest difference relative to the scale of its
+/// tensor, infinite if a value or an outcome differs in kind; `None` for a case of an op that is not there.
 pub fn oracle_error(case: &Case) -> Option<f64> {
-    if case.is_error {
-        return None;
-    }
     let info = LOSSES.iter().find(|info| info.name == case.op)?;
     let inputs = case.inputs()?.to_f64();
-    let answer = reference::evaluate(&*case.loss(info).ok()?, &inputs.view(), case.want()).ok()?;
-    let pairs = [("loss", answer.loss), ("grad_input", answer.grad_input), ("grad_target", answer.grad_target)];
-    let errors = pairs.into_iter().filter_map(|(name, got)| {
-        let (expected, got) = (case.expected(name)?, got?);
+    let answer = case.loss(info).and_then(|loss| reference::evaluate(&*loss, &inputs.view(), case.want()));
+    let Ok(answer) = answer else { return Some(if case.is_error { 0.0 } else { f64::INFINITY }) };
+    if case.is_error {
+        return Some(f64::INFINITY);
+    }
+    let parts = [
+        ("loss", answer.loss),
+        ("grad_input", answer.grad_input),
+        ("grad_input2", answer.grad_input2),
+        ("grad_target", answer.grad_target),
+    ];
+    let errors = parts.into_iter().filter_map(|(name, got)| {
+        let expected = case.expected(name)?;
+        let Some(got) = got.filter(|got| got.shape() == expected.shape()) else { return Some(f64::INFINITY) };
         let scale = scale(case, name, expected);
-        let worst = expected.iter().zip(&got).filter(|(e, g)| e.is_finite() && g.is_finite());
-        Some(worst.map(|(e, g)| (e - g).abs() / scale).fold(0.0, f64::max))
+        let error = |(&e, &g): (&f64, &f64)| match (e.is_finite() && g.is_finite(), e == g || e.is_nan() && g.is_nan()) {
+            (true, _) if scale == 0.0 => (e - g).abs(),
+            (true, _) => (e - g).abs() / scale,
+            (false, true) => 0.0,
+            // DELIBERATE: ours is a number where PyTorch's is NaN.
+            (false, false) if deliberate(case, e, g as f32) => 0.0,
+            (false, false) => f64::INFINITY,
+        };
+        Some(expected.iter().zip(&got).map(error).fold(0.0, f64::max))
     });
     errors.reduce(f64::max)
 }

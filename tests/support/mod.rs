@@ -1,4 +1,59 @@
 //! What the tests and the conformance runner share.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod cases;
+pub mod compare;
 pub mod conformance;
+pub mod resident;
+
+use std::sync::OnceLock;
+
+use deeploss::{Context, INSTALL_A_DRIVER};
+
+/// The GPU that all tests of a binary share: its pipelines are compiled once.
+///
+/// # Panics
+/// Without an adapter: a test that needs a GPU must not pass where there is none.
+pub fn gpu() -> &'static Context {
+    static GPU: OnceLock<Context> = OnceLock::new();
+    GPU.get_or_init(|| {
+        Context::new().unwrap_or_else(|error| panic!("this test needs a GPU: {error}\nto run it, {INSTALL_A_DRIVER}"))
+    })
+}
+
+/// Both places where the host door computes, with their names.
+pub fn places() -> [(&'static str, Context); 2] {
+    [("gpu", gpu().clone()), ("cpu", Context::cpu())]
+}
+
+/// The outcomes of a table of cases.
+#[derive(Default)]
+pub struct Table {
+    rows: usize,
+    failed: Vec<String>,
+}
+
+impl Table {
+    pub fn row(&mut self, name: impl std::fmt::Display, outcome: Result<(), String>) {
+        self.rows += 1;
+        if let Err(reason) = outcome {
+            self.failed.push(format!("{name}: {reason}"));
+        }
+    }
+}
+
+/// Fills a table, then panics with every row that failed, not with the first one only; also if there was no row at all.
+pub fn table(fill: impl FnOnce(&mut Table)) {
+    const SHOWN: usize = 40;
+    let mut table = Table::default();
+    fill(&mut table);
+    assert!(table.rows > 0, "the table of cases is empty: nothing was tested");
+    let (failed, more) = (table.failed.len(), table.failed.len().saturating_sub(SHOWN));
+    let shown = table.failed.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n  ");
+    assert!(failed == 0, "{failed} of {} rows failed (the last {more} are not shown):\n  {shown}", table.rows);
+}
+
+/// An error as a row's reason.
+pub fn reason(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

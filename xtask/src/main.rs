@@ -1,1 +1,109 @@
-fn main() {}
+//! Chores of this repository, as `cargo xtask COMMAND`. Each makes sure of a graphics driver first, then runs cargo.
+
+mod driver;
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::{Command, ExitCode, ExitStatus};
+
+use driver::Need;
+
+const USAGE: &str = "usage: cargo xtask COMMAND [ARGS...]
+
+  demo                   train a small network on handwritten digits, losses and gradients on the GPU
+  test [ARGS...]         run all tests; ARGS go to `cargo test`
+  conformance [ARGS...]  compare with golden values of PyTorch; ARGS go to examples/conformance.rs
+  bench [ARGS...]        measure throughput; ARGS go to benches/throughput.rs
+  help                   print this
+
+On Linux every command first looks for a Vulkan driver. Without one, root gets Mesa's software driver by apt-get, and everybody
+else the command to run; `demo` then computes on the CPU, the other commands fail. macOS and Windows have what is needed.";
+
+fn main() -> ExitCode {
+    let mut arguments = env::args_os().skip(1);
+    let command = arguments.next();
+    let rest: Vec<OsString> = arguments.collect();
+    let result = match command.as_deref().and_then(OsStr::to_str) {
+        Some("demo") if rest.is_empty() => demo(),
+        Some("test") => test(&rest),
+        Some("conformance") => conformance(&rest),
+        Some("bench") => bench(&rest),
+        Some("help" | "-h" | "--help") => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            match command {
+                Some(command) if command == "demo" => eprintln!("xtask: demo takes no arguments\n"),
+                Some(command) => eprintln!("xtask: unknown command {}\n", command.display()),
+                None => {}
+            }
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Status(status)) => exit_code(status),
+        Err(Failure::Message(message)) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a chore did not succeed.
+enum Failure {
+    /// A command ran, failed and said why itself.
+    Status(ExitStatus),
+    Message(String),
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self::Message(message)
+    }
+}
+
+fn demo() -> Result<(), Failure> {
+    driver::ensure_driver(Need::Wish)?;
+    cargo(&["run", "--release", "--example", "digits"], &[])
+}
+
+fn test(arguments: &[OsString]) -> Result<(), Failure> {
+    driver::ensure_driver(Need::Must)?;
+    // A driver that finds no device looks installed; fail here rather than in every test.
+    cargo(&["run", "--quiet", "--example", "adapters"], &[])?;
+    // Not --all-targets: it leaves out the doctests and runs the benches.
+    cargo(&["test", "--workspace"], arguments)
+}
+
+fn conformance(arguments: &[OsString]) -> Result<(), Failure> {
+    if !arguments.windows(2).any(|pair| pair == ["--device", "cpu"]) {
+        driver::ensure_driver(Need::Must)?;
+    }
+    cargo(&["run", "--release", "--example", "conformance", "--"], arguments)
+}
+
+fn bench(arguments: &[OsString]) -> Result<(), Failure> {
+    driver::ensure_driver(Need::Must)?;
+    cargo(&["bench", "--bench", "throughput", "--"], arguments)
+}
+
+/// Runs cargo on this workspace. The working directory stays the caller's, so that relative paths in `arguments` hold.
+fn cargo(subcommand: &[&str], arguments: &[OsString]) -> Result<(), Failure> {
+    let manifest = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.arg(subcommand[0]).arg("--manifest-path").arg(manifest).args(&subcommand[1..]).args(arguments);
+    if let Some(folder) = driver::runtime_folder() {
+        command.env("XDG_RUNTIME_DIR", folder);
+    }
+    let status = command.status().map_err(|e| format!("cannot run cargo: {e}"))?;
+    if status.success() { Ok(()) } else { Err(Failure::Status(status)) }
+}
+
+/// The status of a command as ours. One that a signal ended has no code: 1.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}

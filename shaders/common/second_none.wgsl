@@ -1,0 +1,5 @@
+// Losses of one input: there is no second one.
+
+fn load_second(i: u32) -> vec4<u32> {
+    return vec4<u32>(0u);
+}

@@ -1,0 +1,45 @@
+// Sums the gradient of a broadcast tensor over the items that share an element. One group of lanes per element, fixed order.
+
+struct Params {
+    dims: vec4<u32>,        // the items' shape
+    strides: vec4<u32>,     // of the tensor; 0 where it is broadcast
+    shared_dims: vec4<u32>, // dims where it is broadcast, else 1
+    kept_dims: vec4<u32>,   // dims where it is not, else 1
+}
+
+struct Uniforms {
+    frame: Frame,
+    params: Params,
+}
+
+@group(0) @binding(1) var<storage, read> items: array<f32>;
+@group(0) @binding(2) var<storage, read_write> folded: array<f32>;
+
+// Coordinates of number i in a grid of these dims.
+fn coordinates(i: u32, d: vec4<u32>) -> vec4<u32> {
+    let a = i / d.w;
+    let b = a / d.z;
+    let c = b / d.y;
+    return vec4<u32>(c, b - c * d.y, a - b * d.z, i - a * d.w);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn fold(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let element = enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
+    if (element >= u.frame.rows) {
+        return;
+    }
+    let d = u.params.dims;
+    let steps = vec4<u32>(d.y * d.z * d.w, d.z * d.w, d.w, 1u);
+    let kept = coordinates(element, u.params.kept_dims);
+    let base = dot(kept, steps);
+    var sum = empty_record();
+    for (var i = lane; i < u.frame.item_count; i += LANES) {
+        sum = add_to(sum, items[base + dot(coordinates(i, u.params.shared_dims), steps)]);
+    }
+    let high = group_sum(sum.high);
+    let low = group_sum(sum.low);
+    if (lane == 0u) {
+        folded[element] = high + low;
+    }
+}

@@ -1,0 +1,112 @@
+//! Proves that the losses are PyTorch's: every golden case of the losses in the table, on the GPU and on the CPU, and that the
+//! oracle of all other tests, the CPU reference in f64, reproduces the stored values. And that the judge can say no.
+
+mod support;
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use deeploss::{Context, LOSSES};
+use support::conformance::{Case, load, oracle_error, run};
+use support::{places, table};
+
+fn cases() -> &'static [Case] {
+    static CASES: OnceLock<Vec<Case>> = OnceLock::new();
+    CASES.get_or_init(|| {
+        load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens"))).expect("readable golden cases")
+    })
+}
+
+/// The cases of losses that the table has.
+fn present() -> impl Iterator<Item = &'static Case> {
+    cases().iter().filter(|case| LOSSES.iter().any(|info| info.name == case.op))
+}
+
+fn ops() -> Vec<String> {
+    LOSSES.iter().map(|info| info.name.to_owned()).collect()
+}
+
+#[test]
+fn every_loss_of_the_table_reproduces_its_golden_cases() {
+    table(|rows| {
+        for (place, ctx) in places() {
+            let mut report = run(cases(), &ctx, Some(&ops()));
+            println!("{place}\n{}", report.table());
+            for (id, reason) in &report.failures {
+                rows.row(format_args!("{place} {id}"), Err(reason.clone()));
+            }
+            for op in ops() {
+                let some = report.part(&op, "loss").is_some_and(|part| part.cases > 0);
+                let missing = format!("no golden case of {op} was run");
+                rows.row(format_args!("{place} {op}"), if some { Ok(()) } else { Err(missing) });
+            }
+        }
+    });
+}
+
+/// 2e-6 of each element, not of the tensor: with hard labels a confident row's tiny loss and target gradient keep their digits.
+#[test]
+fn hard_label_cross_entropy_is_accurate_element_by_element() {
+    table(|rows| {
+        for (place, ctx) in places() {
+            let report = run(cases(), &ctx, Some(&["cross_entropy".to_owned()]));
+            for part in ["loss (hard)", "grad_input (hard)"] {
+                let worst = report.part("cross_entropy", part).map_or(f64::NAN, |part| part.max_rel);
+                let outcome = if worst <= 2e-6 { Ok(()) } else { Err(format!("relative error {worst:e}")) };
+                rows.row(format_args!("{place} {part}"), outcome);
+            }
+        }
+    });
+}
+
+/// The stored values are right to 1e-16 of their tensor's largest, and f64 keeps a few digits less over thousands of classes.
+/// An option such as 0.1 is rounded to f32 first, which moves the result by up to 2^-24 of it.
+#[test]
+fn the_f64_oracle_reproduces_the_stored_values() {
+    table(|rows| {
+        for case in present() {
+            let error = oracle_error(case).unwrap_or(f64::INFINITY);
+            let allowed = if case.has_exact_options() { 1e-15 } else { 6e-8 };
+            let outcome = if error <= allowed { Ok(()) } else { Err(format!("differs by {error:e} of the scale")) };
+            rows.row(&case.id, outcome);
+        }
+    });
+}
+
+/// Every expected tensor of every case, one element at a time wrong: by a little more than the tolerance, and in kind.
+#[test]
+fn the_judge_notices_a_wrong_golden() {
+    type Change = fn(f64, f64) -> f64;
+    let changes: [(&str, Change); 3] = [
+        ("beyond the tolerance", |v, scale| v + 5e-6 * scale),
+        ("NaN", |v, _| if v.is_nan() { 0.0 } else { f64::NAN }),
+        ("infinite", |v, _| if (v as f32).is_finite() { f64::INFINITY } else { 0.0 }),
+    ];
+    let ctx = Context::cpu();
+    table(|rows| {
+        for case in present() {
+            for name in ["loss", "grad_input", "grad_input2", "grad_target"] {
+                for (how, change) in &changes {
+                    let mut wrong = case.clone();
+                    let scale = case.scale(name).unwrap_or(0.0);
+                    let mut before = f64::NAN;
+                    let changed = wrong.falsify(name, 0, |v| {
+                        before = v;
+                        change(v, scale)
+                    });
+                    // Values in f32: adding to inf or NaN, or to 1e38 what rounds away, changes nothing.
+                    let visible = *how != "beyond the tolerance" || (before as f32).is_finite();
+                    if changed && visible && scale > 0.0 && !(case.may_differ() && *how == "NaN") {
+                        let noticed = !run(&[wrong], &ctx, None).passed();
+                        let outcome = if noticed { Ok(()) } else { Err(format!("{name} made {how} passes")) };
+                        rows.row(&case.id, outcome);
+                    }
+                }
+            }
+            let mut wrong = case.clone();
+            wrong.expect_error(!case.tags.contains("error"));
+            let noticed = !run(&[wrong], &ctx, None).passed();
+            rows.row(&case.id, if noticed { Ok(()) } else { Err("error or not, both pass".into()) });
+        }
+    });
+}

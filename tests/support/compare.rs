@@ -1,0 +1,112 @@
+//! Comparing tensors: kinds (finite, +inf, -inf, NaN) first, then differences against the scale of the tensor, as the README of
+//! the goldens describes it.
+
+use deeploss::{Answer, OwnedTensors, Reduction};
+use ndarray::{ArrayD, Dimension};
+
+/// What separates two float32 results of one formula: this times the scale of the tensor.
+pub const TOLERANCE: f64 = 2e-6;
+
+/// Which of finite, +inf, -inf and NaN a value is in float32.
+pub fn kind(x: f64) -> &'static str {
+    match x as f32 {
+        x if x.is_nan() => "NaN",
+        f32::INFINITY => "+inf",
+        f32::NEG_INFINITY => "-inf",
+        _ => "finite",
+    }
+}
+
+/// The largest finite magnitude.
+pub fn largest<'a, F: Into<f64> + Copy + 'a>(values: impl IntoIterator<Item = &'a F>) -> f64 {
+    let magnitudes = values.into_iter().map(|&v| v.into().abs());
+    magnitudes.filter(|v| v.is_finite()).fold(0.0, f64::max)
+}
+
+/// What the differences in each tensor of an answer are measured against.
+#[derive(Debug, Clone, Copy)]
+pub struct Scales {
+    /// Added to the largest loss.
+    pub loss: f64,
+    /// Added to the largest gradient: what one item's gradient is multiplied with, and so where p - 1 cancels.
+    pub grad: f64,
+}
+
+impl Scales {
+    /// Of a call whose unreduced loss has so many items.
+    pub fn of(tensors: &OwnedTensors, reduction: Reduction, items: usize) -> Self {
+        let upstream = tensors.grad_output.as_ref().map_or(1.0, largest);
+        let share = match reduction {
+            Reduction::None | Reduction::Sum => upstream,
+            Reduction::Mean => upstream / items.max(1) as f64,
+            Reduction::BatchMean => upstream / tensors.input.shape()[0].max(1) as f64,
+        };
+        Self { loss: 1.0, grad: share }
+    }
+}
+
+/// All tensors of an answer; what one has and the other lacks is a difference too.
+pub fn answers(got: &Answer, expected: &Answer<f64>, scales: Scales, tolerance: f64) -> Result<(), String> {
+    let parts = [
+        ("loss", &got.loss, &expected.loss, scales.loss),
+        ("grad_input", &got.grad_input, &expected.grad_input, scales.grad),
+        ("grad_input2", &got.grad_input2, &expected.grad_input2, scales.grad),
+        ("grad_target", &got.grad_target, &expected.grad_target, scales.grad),
+    ];
+    let reasons: Vec<String> = parts
+        .into_iter()
+        .filter_map(|(name, got, expected, scale)| {
+            let outcome = match (got, expected) {
+                (Some(got), Some(expected)) => tensor(got, expected, tolerance, scale),
+                (None, None) => Ok(()),
+                (got, _) => Err(format!("{} where it was not expected so", if got.is_some() { "there" } else { "missing" })),
+            };
+            outcome.err().map(|reason| format!("{name}: {reason}"))
+        })
+        .collect();
+    if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
+}
+
+/// Every element of a tensor, with |got - expected| at most `tolerance * max(scale, largest expected)`.
+pub fn tensor(got: &ArrayD<f32>, expected: &ArrayD<f64>, tolerance: f64, scale: f64) -> Result<(), String> {
+    if got.shape() != expected.shape() {
+        return Err(format!("shape {:?}, expected {:?}", got.shape(), expected.shape()));
+    }
+    let allowed = tolerance * largest(expected).max(scale);
+    let differs = |got: f32, expected: f64| {
+        // Rounded first, so that a perfect result has difference 0 and 6e38 is +inf.
+        let rounded = f64::from(expected as f32);
+        kind(f64::from(got)) != kind(expected)
+            || (rounded.is_finite() && (f64::from(got) - rounded).abs().partial_cmp(&allowed) == Some(std::cmp::Ordering::Greater))
+    };
+    // Plain iteration over millions of values; the place of a difference is looked up only if there is one.
+    let count = got.iter().zip(expected).filter(|&(&got, &expected)| differs(got, expected)).count();
+    let first = got.indexed_iter().zip(expected).find(|&((_, &got), &expected)| differs(got, expected));
+    match first {
+        None => Ok(()),
+        Some(((place, have), want)) => Err(format!(
+            "{count} of {} elements differ, the first at {:?}: {have:e}, expected {want:e} +- {allowed:e}",
+            got.len(),
+            place.slice(),
+        )),
+    }
+}
+
+/// The same values in f64.
+pub fn wide(answer: &Answer) -> Answer<f64> {
+    let wide = |part: &Option<ArrayD<f32>>| part.as_ref().map(|values| values.mapv(f64::from));
+    Answer {
+        loss: wide(&answer.loss),
+        grad_input: wide(&answer.grad_input),
+        grad_input2: wide(&answer.grad_input2),
+        grad_target: wide(&answer.grad_target),
+    }
+}
+
+/// The bits of every tensor of an answer: equal exactly if the answers are, NaN and the sign of zero included.
+pub fn bits(answer: &Answer) -> Vec<Vec<u32>> {
+    [&answer.loss, &answer.grad_input, &answer.grad_input2, &answer.grad_target]
+        .into_iter()
+        .map(|part| part.iter().flatten().map(|v| v.to_bits()).collect())
+        .collect()
+}
