@@ -5,14 +5,13 @@ use std::fmt::Display;
 /// Why a call was refused or failed. Every variant names what was expected, what was got, and what to do.
 ///
 /// ```
-/// use deeploss::{Context, CrossEntropy, Error, IntoTensors};
+/// use deeploss::{Context, CrossEntropy, Error, Loss};
 /// use ndarray::array;
 ///
 /// let err = CrossEntropy::new()
 ///     .evaluate(&Context::cpu(), array![[1.0_f32, 2.0]].view(), array![7_i64].view())
 ///     .unwrap_err();
 /// assert!(matches!(err, Error::Target { row: 0, value: 7, classes: 2 }));
-/// # let _ = array![0.0_f32].view().into_dyn();
 /// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]

@@ -235,8 +235,14 @@ mod tests {
     use super::Broadcast;
 
     fn broadcast(input: &[usize], weight: &[usize]) -> Broadcast {
-        Broadcast::new(&[("input", Some(input)), ("target", Some(input)), ("second", None), ("weight", Some(weight)), ("pos_weight", None)])
-            .unwrap()
+        Broadcast::new(&[
+            ("input", Some(input)),
+            ("target", Some(input)),
+            ("second", None),
+            ("weight", Some(weight)),
+            ("pos_weight", None),
+        ])
+        .unwrap()
     }
 
     #[test]

@@ -26,9 +26,12 @@ mod tensors;
 pub use context::adapters;
 pub use context::{AdapterFacts, Context, INSTALL_A_DRIVER};
 pub use error::Error;
-pub use kernel::{Denominator, Kernel, Labels, WeightSource};
+pub use kernel::{Broadcast, Checked, Denominator, Kernel, Labels, Layout, Operand, WeightSource};
 pub use link::Part;
-pub use losses::{CrossEntropy, LOSSES, Loss, LossInfo, Nll, OptionValue, Options, Twin};
+pub use losses::{
+    Bce, BceWithLogits, CrossEntropy, Hinge, HingeEmbedding, KlDiv, LOSSES, Loss, LossInfo, MarginRanking, Nll,
+    OptionValue, Options, SigmoidFocal, SoftMargin, SquaredHinge, Twin,
+};
 pub use pipeline::Program;
 pub use plan::{Bind, Dispatch, Plan, RowStrategy, Tensor};
 pub use prepared::{Bound, Buffers, Prepared};

@@ -15,6 +15,8 @@ pub struct Program {
     pub entry: &'static str,
     /// Values of `override` constants that differ from the file's default.
     pub constants: Vec<(&'static str, u32)>,
+    /// Bytes of the uniform buffer.
+    pub uniform_bytes: usize,
     /// Storage bindings: number, whether the kernel writes it, bytes of an array element.
     pub storage: Vec<(u32, bool, u64)>,
 }
@@ -71,7 +73,7 @@ fn compile(device: &wgpu::Device, program: &Program) -> Result<Compiled, Error> 
         ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: wgpu::BufferSize::new(size) },
         count: None,
     };
-    let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, UNIFORM_MIN)];
+    let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, program.uniform_bytes as u64)];
     entries.extend(program.storage.iter().map(|&(slot, written, element)| {
         entry(slot, wgpu::BufferBindingType::Storage { read_only: !written }, element)
     }));
@@ -104,9 +106,6 @@ fn compile(device: &wgpu::Device, program: &Program) -> Result<Compiled, Error> 
     drop(scope);
     Ok(Compiled { pipeline, layout, label })
 }
-
-/// Header and one 16-byte row of the loss' parameters.
-const UNIFORM_MIN: u64 = 80;
 
 /// A compiler message with the place in the crate's own files beside each `wgsl:line`.
 fn explain(program: &Program, message: &str) -> String {

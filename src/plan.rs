@@ -336,11 +336,7 @@ impl Planner<'_> {
         Ok(plan)
     }
 
-    fn row_strategy(
-        &self,
-        shape: RowShape,
-        forced: Option<RowStrategy>,
-    ) -> Result<(RowStrategy, &'static str), Error> {
+    fn row_strategy(&self, shape: RowShape, forced: Option<RowStrategy>) -> Result<(RowStrategy, &'static str), Error> {
         let (strategy, reason) =
             forced.map_or_else(|| RowStrategy::choose(self.facts, shape), |given| (given, "forced by the caller"));
         if strategy.serves(self.facts, shape.classes) {
@@ -525,11 +521,7 @@ impl Planner<'_> {
             };
             let binds = vec![
                 band(1, Tensor::Input, false, quad),
-                if target_in_band {
-                    band(2, Tensor::Target, false, 4)
-                } else {
-                    whole(2, Tensor::Target, false)
-                },
+                if target_in_band { band(2, Tensor::Target, false, 4) } else { whole(2, Tensor::Target, false) },
                 whole(3, Tensor::Weight, false),
                 whole(4, Tensor::GradOutput, false),
                 band(5, Tensor::GradInput, true, quad),
@@ -539,10 +531,8 @@ impl Planner<'_> {
             ];
             let frame =
                 Frame { rows: rows as u32, first_row: (start * shape.inner) as u32, grid_x: grid[0], ..self.frame() };
-            let program =
-                Program { parts: parts.clone(), entry: "rows", constants: constants.clone(), storage: storage(&binds) };
             let uniforms = [bytemuck::bytes_of(&frame), &self.kernel.params].concat();
-            plan.dispatches.push(Dispatch { program, uniforms, grid, binds });
+            plan.dispatches.push(dispatch(parts.clone(), "rows", constants.clone(), uniforms, grid, binds));
             start += outer;
         }
         Ok(())
@@ -626,8 +616,7 @@ impl Planner<'_> {
             let grid = self.grid(shape.items().div_ceil(chunk))?;
             let frame = Frame { chunk: chunk as u32, grid_x: grid[0], ..self.frame() };
             let uniforms = [bytemuck::bytes_of(&frame), &broadcast_bytes(shape), &self.kernel.params].concat();
-            let program = Program { parts, entry: "items", constants, storage: storage(&binds) };
-            plan.dispatches.push(Dispatch { program, uniforms, grid, binds });
+            plan.dispatches.push(dispatch(parts, "items", constants, uniforms, grid, binds));
         }
         for (from, to, operand) in folds {
             self.push_fold(plan, shape, from, to, &operand)?;
@@ -659,20 +648,15 @@ impl Planner<'_> {
             ..self.frame()
         };
         let params = [shape.dims, operand.strides, shared, kept].map(words);
-        let program = Program {
-            parts: vec![
-                part!("skeleton/fold.wgsl"),
-                strategy.part(),
-                part!("common/records.wgsl"),
-                part!("common/math.wgsl"),
-                part!("common/frame.wgsl"),
-            ],
-            entry: "fold",
-            constants: strategy.constants().to_vec(),
-            storage: storage(&binds),
-        };
+        let parts = vec![
+            part!("skeleton/fold.wgsl"),
+            strategy.part(),
+            part!("common/records.wgsl"),
+            part!("common/math.wgsl"),
+            part!("common/frame.wgsl"),
+        ];
         let uniforms = [bytemuck::bytes_of(&frame), bytemuck::bytes_of(&params)].concat();
-        plan.dispatches.push(Dispatch { program, uniforms, grid, binds });
+        plan.dispatches.push(dispatch(parts, "fold", strategy.constants().to_vec(), uniforms, grid, binds));
         Ok(())
     }
 
@@ -727,9 +711,8 @@ impl Planner<'_> {
             part!("common/math.wgsl"),
             part!("common/frame.wgsl"),
         ];
-        let program = Program { parts, entry: "reduce", constants, storage: storage(&binds) };
         let uniforms = [bytemuck::bytes_of(frame), &[0; 16]].concat();
-        plan.dispatches.push(Dispatch { program, uniforms, grid: [groups, 1], binds });
+        plan.dispatches.push(dispatch(parts, "reduce", constants, uniforms, [groups, 1], binds));
     }
 
     fn grid(&self, groups: usize) -> Result<[u32; 2], Error> {
@@ -747,8 +730,17 @@ fn bytes_of(words: usize) -> u64 {
     words as u64 * 4
 }
 
-fn storage(binds: &[Bind]) -> Vec<(u32, bool, u64)> {
-    binds.iter().map(|bind| (bind.slot, bind.written, bind.element)).collect()
+fn dispatch(
+    parts: Vec<Part>,
+    entry: &'static str,
+    constants: Vec<(&'static str, u32)>,
+    uniforms: Vec<u8>,
+    grid: [u32; 2],
+    binds: Vec<Bind>,
+) -> Dispatch {
+    let storage = binds.iter().map(|bind| (bind.slot, bind.written, bind.element)).collect();
+    let program = Program { parts, entry, constants, uniform_bytes: uniforms.len(), storage };
+    Dispatch { program, uniforms, grid, binds }
 }
 
 fn words(values: [usize; 4]) -> [u32; 4] {
@@ -787,4 +779,3 @@ fn outer_per_band(sample: u64, facts: &AdapterFacts) -> Option<usize> {
 fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
-

@@ -37,7 +37,7 @@ fn ordinary(bits: u32) -> f32 {
     return bitcast<f32>(min(bits, 0xff7fffffu));
 }
 
-// exp(2 h) for h <= 0, 1.2 ULP; exactly 0 below exp(-88).
+// exp(2 h) for 2 h <= 88, 1.2 ULP; exactly 0 below exp(-88).
 // Half the argument, because the difference of two finite floats may overflow while half of it cannot.
 // Cody-Waite: 2h = k ln 2 + r with ln 2 / 2 = 355/1024 - 1.0609722e-4 (k * 355/1024 is exact), then Cephes' expf polynomial.
 fn exp_twice4(h: vec4<f32>) -> vec4<f32> {
@@ -99,4 +99,19 @@ fn twice_bits(h: f32) -> u32 {
         return NAN_BITS;
     }
     return select(bitcast<u32>(h + h), sign | INF_BITS, magnitude >= 0x7f000000u);
+}
+
+// log v for v >= 0 given as bits, subnormal v included; no use for v = 0.
+fn ln_bits(bits: u32) -> f32 {
+    if (bits < 0x00800000u) {
+        // A subnormal is its bits times 2^-149.
+        return ln(f32(max(bits, 1u))) - 103.27893;
+    }
+    return ln(bitcast<f32>(bits));
+}
+
+// exp v for finite v; +inf as the hardware makes it above the range.
+fn exp_any(v: f32) -> f32 {
+    let root = exp_twice(0.25 * v);
+    return select(exp_twice(0.5 * v), root * root, v > 80.0);
 }

@@ -162,10 +162,11 @@ fn acc_join(lane_acc: Acc) -> Acc {
 
 // What a row with inf or NaN among its logits comes to.
 const HAS_FINITE = 1u;      // some logit is finite
-const MAKES_NAN = 2u;
-const MAKES_INF = 4u;       // a -inf logit with a_c > 0
-const MAKES_NEG_INF = 8u;   // with a_c < 0
-const BOTH_INF = 12u;
+const POISONED = 2u;        // some logit is NaN or +inf: loss and gradient are NaN
+const MAKES_NAN = 4u;       // a -inf logit with q_c != 0 but w_c = 0: the loss alone is NaN
+const MAKES_INF = 8u;       // a -inf logit with a_c > 0
+const MAKES_NEG_INF = 16u;  // with a_c < 0
+const BOTH_INF = 24u;
 
 fn classify(row: Row, nonfinite: bool) -> u32 {
     var found = 0u;
@@ -185,7 +186,7 @@ fn classify_logit(row: Row, j: u32, bits: u32) -> u32 {
         return HAS_FINITE;
     }
     if (bits != NEG_INF_BITS) {
-        return MAKES_NAN;
+        return POISONED;
     }
     var q = spread(row, j);
     if (j == row.label.class_index) {
@@ -238,9 +239,11 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     if (skips_row(row)) {
         closed.loss = skipped_loss(row.label);
     } else if (acc.magnitude.x >= INF_BITS) {
-        if ((found & HAS_FINITE) == 0u || (found & MAKES_NAN) != 0u || (found & BOTH_INF) == BOTH_INF) {
+        if ((found & HAS_FINITE) == 0u || (found & POISONED) != 0u) {
             closed.loss = NAN_BITS;
             closed.poison = NAN_BITS;
+        } else if ((found & MAKES_NAN) != 0u || (found & BOTH_INF) == BOTH_INF) {
+            closed.loss = NAN_BITS;
         } else if ((found & MAKES_INF) != 0u) {
             closed.loss = INF_BITS;
         } else if ((found & MAKES_NEG_INF) != 0u) {

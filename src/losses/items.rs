@@ -66,7 +66,7 @@ pub(super) struct Takes {
     pub(super) grad_target: bool,
     /// The reduction `BatchMean`.
     pub(super) batch_mean: bool,
-    /// Class-index targets (converted), not only values.
+    /// A mask of ignored items.
     pub(super) mask: bool,
 }
 
@@ -81,13 +81,7 @@ impl Items {
     }
 
     /// Lowers a loss onto the element-wise skeleton.
-    pub(super) fn kernel(
-        &self,
-        problem: &Problem,
-        source: Part,
-        takes: Takes,
-        params: &[u8],
-    ) -> Result<Kernel, Error> {
+    pub(super) fn kernel(&self, problem: &Problem, source: Part, takes: Takes, params: &[u8]) -> Result<Kernel, Error> {
         if problem.target == TargetKind::Indices {
             return Err(Error::value("target", "floating-point values", "class indices"));
         }
@@ -125,9 +119,7 @@ impl Items {
         let denominator = match self.reduction {
             Reduction::Mean if problem.ignore_mask => Denominator::Counted,
             Reduction::Mean => Denominator::Fixed(shape.items() as f64),
-            Reduction::BatchMean if takes.batch_mean => {
-                Denominator::Fixed(input.first().copied().unwrap_or(1) as f64)
-            }
+            Reduction::BatchMean if takes.batch_mean => Denominator::Fixed(input.first().copied().unwrap_or(1) as f64),
             Reduction::BatchMean => return Err(Error::value("reduction", "none, mean or sum", "batchmean")),
             Reduction::None | Reduction::Sum => Denominator::Fixed(1.0),
         };
@@ -148,6 +140,11 @@ impl Items {
             layout: Layout::Items(shape),
         })
     }
+}
+
+/// +1 or -1.
+pub(super) fn sign(rng: &mut Rng) -> f32 {
+    if rng.below(2) == 0 { 1.0 } else { -1.0 }
 }
 
 /// Scores of standard deviation 3, and targets drawn by `target`.
@@ -197,3 +194,34 @@ macro_rules! item_weight_builders {
     };
 }
 pub(super) use item_weight_builders;
+
+/// Implements [`Loss`](super::Loss) and [`Twin`](super::Twin) for an element-wise loss: a type with a field `items: Items`, a
+/// method `params(&self) -> Result<_, Error>` that checks the options and gives the bytes of `Params` (`Pod`, a multiple of 16),
+/// a method `draw(&self, shape, seed)` for [`Loss::sample`](super::Loss::sample), and an `ItemTwin`.
+macro_rules! item_loss {
+    ($loss:ident, $wgsl:literal, $takes:expr $(, checked: $checked:expr)?) => {
+        impl crate::losses::Loss for $loss {
+            fn info(&self) -> &'static crate::losses::LossInfo {
+                &INFO
+            }
+
+            fn kernel(&self, problem: &crate::Problem) -> Result<crate::kernel::Kernel, crate::Error> {
+                let params = self.params()?;
+                #[allow(unused_mut)]
+                let mut kernel =
+                    self.items.kernel(problem, crate::link::part!($wgsl), $takes, bytemuck::bytes_of(&params))?;
+                $(kernel.checked = Some($checked);)?
+                Ok(kernel)
+            }
+
+            fn with_reduction(&self, reduction: crate::Reduction) -> Box<dyn crate::losses::Loss> {
+                Box::new(self.clone().reduction(reduction))
+            }
+
+            fn sample(&self, shape: &[usize], seed: u64) -> crate::OwnedTensors {
+                self.draw(shape, seed)
+            }
+        }
+    };
+}
+pub(super) use item_loss;

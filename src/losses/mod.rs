@@ -1,18 +1,37 @@
 //! The table of losses. Tests, benches, the conformance runner and the docs iterate over [`LOSSES`].
 
 mod classes;
-mod cross_entropy;
 mod items;
-mod nll;
 mod options;
+
+mod bce;
+mod bce_with_logits;
+mod cross_entropy;
+mod hinge;
+mod hinge_embedding;
+mod kl_div;
+mod margin_ranking;
+mod nll;
+mod sigmoid_focal;
+mod soft_margin;
+mod squared_hinge;
 
 use std::fmt::Debug;
 
 use ndarray::{ArrayView, Dimension};
 
+pub use bce::Bce;
+pub use bce_with_logits::BceWithLogits;
 pub use cross_entropy::CrossEntropy;
+pub use hinge::Hinge;
+pub use hinge_embedding::HingeEmbedding;
+pub use kl_div::KlDiv;
+pub use margin_ranking::MarginRanking;
 pub use nll::Nll;
 pub use options::{OptionValue, Options};
+pub use sigmoid_focal::SigmoidFocal;
+pub use soft_margin::SoftMargin;
+pub use squared_hinge::SquaredHinge;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -56,7 +75,19 @@ use params;
 ///     println!("{:16} {}", loss.name, loss.formula);
 /// }
 /// ```
-pub const LOSSES: &[LossInfo] = &[cross_entropy::INFO, nll::INFO];
+pub const LOSSES: &[LossInfo] = &[
+    cross_entropy::INFO,
+    nll::INFO,
+    bce::INFO,
+    bce_with_logits::INFO,
+    kl_div::INFO,
+    hinge::INFO,
+    squared_hinge::INFO,
+    margin_ranking::INFO,
+    hinge_embedding::INFO,
+    soft_margin::INFO,
+    sigmoid_focal::INFO,
+];
 
 /// The CPU twin of a loss in one scalar type.
 pub trait Twin<F> {

@@ -69,6 +69,14 @@ impl Options {
         }
     }
 
+    pub(crate) fn flag(&self, name: &'static str) -> Result<Option<bool>, Error> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(OptionValue::Flag(value)) => Ok(Some(*value)),
+            Some(other) => Err(Error::value(name, "yes or no", format!("{other:?}"))),
+        }
+    }
+
     pub(crate) fn tensor(&self, name: &'static str) -> Result<Option<&ArrayD<f32>>, Error> {
         match self.0.get(name) {
             None => Ok(None),

@@ -43,12 +43,7 @@ pub trait ItemTwin<F>: Sync {
 }
 
 /// Evaluates an element-wise loss. The tensors have been checked.
-pub fn items<F: Real, L: ItemTwin<F>>(
-    loss: &L,
-    kernel: &Kernel,
-    tensors: &Tensors<'_, F>,
-    want: Want,
-) -> Answer<F> {
+pub fn items<F: Real, L: ItemTwin<F>>(loss: &L, kernel: &Kernel, tensors: &Tensors<'_, F>, want: Want) -> Answer<F> {
     let Layout::Items(shape) = &kernel.layout else {
         unreachable!("an element-wise loss is lowered onto items");
     };

@@ -98,3 +98,19 @@ impl<F: Real> FromIterator<F> for Sum<F> {
         sum
     }
 }
+
+/// max(z, 0), NaN for NaN.
+pub(crate) fn relu<F: Real>(z: F) -> F {
+    if z <= F::zero() { F::zero() } else { z }
+}
+
+/// log(1 + exp z), finite for every finite z.
+pub(crate) fn softplus<F: Real>(z: F) -> F {
+    if z.is_nan() { z } else { z.max(F::zero()) + (-z.abs()).exp().ln_1p() }
+}
+
+/// 1 / (1 + exp(-z)), relative accuracy for very negative z included.
+pub(crate) fn sigmoid<F: Real>(z: F) -> F {
+    let e = (-z.abs()).exp();
+    (if z >= F::zero() { F::one() } else { e }) / (F::one() + e)
+}

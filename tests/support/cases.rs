@@ -25,8 +25,7 @@ pub fn target_kind(tensors: &OwnedTensors) -> TargetKind {
 
 /// The problem that these tensors are.
 pub fn problem(tensors: &OwnedTensors, want: Want) -> Problem {
-    let problem = Problem::new(tensors.input.shape(), target_kind(tensors)).wants(want);
-    if tensors.grad_output.is_some() { problem.with_grad_output() } else { problem }
+    tensors.view().problem(want)
 }
 
 /// Shape of the loss, and of grad_output.
@@ -37,7 +36,7 @@ pub fn loss_shape(loss: &dyn Loss, tensors: &OwnedTensors) -> Result<Vec<usize>,
 /// Items of the unreduced loss.
 pub fn items(loss: &dyn Loss, tensors: &OwnedTensors) -> usize {
     let unreduced = loss.with_reduction(Reduction::None);
-    loss_shape(&*unreduced, tensors).map_or(1, |shape| shape.iter().product())
+    unreduced.kernel(&problem(tensors, Want::LOSS)).map_or(1, |kernel| kernel.items())
 }
 
 /// How the loss is reduced.

@@ -59,7 +59,9 @@ pub fn answers(got: &Answer, expected: &Answer<f64>, scales: Scales, tolerance: 
             let outcome = match (got, expected) {
                 (Some(got), Some(expected)) => tensor(got, expected, tolerance, scale),
                 (None, None) => Ok(()),
-                (got, _) => Err(format!("{} where it was not expected so", if got.is_some() { "there" } else { "missing" })),
+                (got, _) => {
+                    Err(format!("{} where it was not expected so", if got.is_some() { "there" } else { "missing" }))
+                }
             };
             outcome.err().map(|reason| format!("{name}: {reason}"))
         })
@@ -77,7 +79,8 @@ pub fn tensor(got: &ArrayD<f32>, expected: &ArrayD<f64>, tolerance: f64, scale: 
         // Rounded first, so that a perfect result has difference 0 and 6e38 is +inf.
         let rounded = f64::from(expected as f32);
         kind(f64::from(got)) != kind(expected)
-            || (rounded.is_finite() && (f64::from(got) - rounded).abs().partial_cmp(&allowed) == Some(std::cmp::Ordering::Greater))
+            || (rounded.is_finite()
+                && (f64::from(got) - rounded).abs().partial_cmp(&allowed) == Some(std::cmp::Ordering::Greater))
     };
     // Plain iteration over millions of values; the place of a difference is looked up only if there is one.
     let count = got.iter().zip(expected).filter(|&(&got, &expected)| differs(got, expected)).count();

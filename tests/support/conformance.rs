@@ -502,7 +502,8 @@ pub fn oracle_error(case: &Case) -> Option<f64> {
         let expected = case.expected(name)?;
         let Some(got) = got.filter(|got| got.shape() == expected.shape()) else { return Some(f64::INFINITY) };
         let scale = scale(case, name, expected);
-        let error = |(&e, &g): (&f64, &f64)| match (e.is_finite() && g.is_finite(), e == g || e.is_nan() && g.is_nan()) {
+        let error = |(&e, &g): (&f64, &f64)| match (e.is_finite() && g.is_finite(), e == g || e.is_nan() && g.is_nan())
+        {
             (true, _) if scale == 0.0 => (e - g).abs(),
             (true, _) => (e - g).abs() / scale,
             (false, true) => 0.0,

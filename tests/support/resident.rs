@@ -9,7 +9,9 @@ use super::cases;
 /// The buffers of one call. Outputs hold 7.0 everywhere before it runs: what is not written is seen.
 pub struct Resident {
     input: wgpu::Buffer,
+    input2: Option<wgpu::Buffer>,
     target: wgpu::Buffer,
+    ignore_mask: Option<wgpu::Buffer>,
     grad_output: Option<wgpu::Buffer>,
     outputs: Vec<Output>,
 }
@@ -55,23 +57,29 @@ pub fn label_bytes(labels: &ArrayD<i64>) -> Vec<u8> {
 impl Resident {
     pub fn new(ctx: &Context, loss: &dyn Loss, tensors: &OwnedTensors, want: Want) -> Result<Self, Error> {
         let output = |part: Want, shape: &[usize]| {
-            let count = shape.iter().product::<usize>();
-            let buffer = upload(ctx, &[7.0_f32; 1].repeat(count).iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
-            want.contains(part).then(|| Output { want: part, shape: shape.to_vec(), buffer })
+            want.contains(part).then(|| {
+                let buffer = upload(ctx, &bytes(&ArrayD::from_elem(IxDyn(shape), 7.0)));
+                Output { want: part, shape: shape.to_vec(), buffer }
+            })
         };
-        let shape = tensors.input.shape();
+        let values = |values: &Option<ArrayD<f32>>| values.as_ref().map(|values| upload(ctx, &bytes(values)));
+        let (target, target_shape) = match &tensors.target {
+            OwnedTarget::Indices(labels) => (upload(ctx, &label_bytes(labels)), labels.shape()),
+            OwnedTarget::Values(values) => (upload(ctx, &bytes(values)), values.shape()),
+        };
         let outputs = [
             output(Want::LOSS, &cases::loss_shape(loss, tensors)?),
-            output(Want::GRAD, shape),
-            output(Want::GRAD_TARGET, shape),
+            output(Want::GRAD, tensors.input.shape()),
+            tensors.input2.as_ref().and_then(|input2| output(Want::GRAD_INPUT2, input2.shape())),
+            output(Want::GRAD_TARGET, target_shape),
         ];
+        let mask = |mask: &ArrayD<bool>| mask.iter().flat_map(|&m| u32::from(m).to_le_bytes()).collect::<Vec<_>>();
         Ok(Self {
             input: upload(ctx, &bytes(&tensors.input)),
-            target: match &tensors.target {
-                OwnedTarget::Indices(labels) => upload(ctx, &label_bytes(labels)),
-                OwnedTarget::Values(values) => upload(ctx, &bytes(values)),
-            },
-            grad_output: tensors.grad_output.as_ref().map(|values| upload(ctx, &bytes(values))),
+            input2: values(&tensors.input2),
+            target,
+            ignore_mask: tensors.ignore_mask.as_ref().map(|m| upload(ctx, &mask(m))),
+            grad_output: values(&tensors.grad_output),
             outputs: outputs.into_iter().flatten().collect(),
         })
     }
@@ -81,10 +89,13 @@ impl Resident {
         let output = |want| self.outputs.iter().find(|output| output.want == want).map(|output| whole(&output.buffer));
         Buffers {
             input: Some(whole(&self.input)),
+            input2: self.input2.as_ref().map(whole),
             target: Some(whole(&self.target)),
+            ignore_mask: self.ignore_mask.as_ref().map(whole),
             grad_output: self.grad_output.as_ref().map(whole),
             loss: output(Want::LOSS),
             grad_input: output(Want::GRAD),
+            grad_input2: output(Want::GRAD_INPUT2),
             grad_target: output(Want::GRAD_TARGET),
             ..Buffers::default()
         }
@@ -102,7 +113,12 @@ impl Resident {
             let values = bytemuck::pod_collect_to_vec::<u8, f32>(bytes);
             Some(ArrayD::from_shape_vec(IxDyn(&output.shape), values[..count].to_vec()).expect("one value per element"))
         };
-        Answer { loss: part(Want::LOSS), grad_input: part(Want::GRAD), grad_input2: None, grad_target: part(Want::GRAD_TARGET) }
+        Answer {
+            loss: part(Want::LOSS),
+            grad_input: part(Want::GRAD),
+            grad_input2: part(Want::GRAD_INPUT2),
+            grad_target: part(Want::GRAD_TARGET),
+        }
     }
 
     /// Records, submits, waits.

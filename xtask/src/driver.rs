@@ -121,9 +121,8 @@ pub(crate) fn runtime_folder() -> Option<PathBuf> {
     if !cfg!(target_os = "linux") || env::var_os("XDG_RUNTIME_DIR").is_some() {
         return None;
     }
-    // target/debug/xtask
-    let program = env::current_exe().ok()?;
-    let folder = program.ancestors().nth(2)?.join("xdg-runtime");
+    // Beside this program: in cargo's target folder.
+    let folder = env::current_exe().ok()?.with_file_name("xdg-runtime");
     make_private(&folder).ok()?;
     Some(folder)
 }

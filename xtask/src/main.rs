@@ -93,7 +93,7 @@ fn bench(arguments: &[OsString]) -> Result<(), Failure> {
 
 /// Runs cargo on this workspace. The working directory stays the caller's, so that relative paths in `arguments` hold.
 fn cargo(subcommand: &[&str], arguments: &[OsString]) -> Result<(), Failure> {
-    let manifest = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(subcommand[0]).arg("--manifest-path").arg(manifest).args(&subcommand[1..]).args(arguments);
     if let Some(folder) = driver::runtime_folder() {

@@ -1,0 +1,33 @@
+// Binary cross-entropy of logits x with targets t, weights w, weights p of the positive part and label smoothing e:
+//
+//   y = (1 - e) t + e / 2
+//   loss = w ((1 - y) softplus(x) + p y softplus(-x)),  softplus(x) = max(x, 0) + log1p(exp(-|x|))
+//   dloss/dx = w ((1 - y) sigmoid(x) - p y sigmoid(-x))
+//   dloss/dt = (1 - e) w (p softplus(-x) - softplus(x))
+//
+// https://docs.pytorch.org/docs/stable/generated/torch.nn.BCEWithLogitsLoss.html
+//
+// x = +-inf gives the limits: 0 where the infinite term's coefficient is 0, and finite gradients.
+
+struct Params {
+    hard: f32,          // 1 - e
+    soft: f32,          // e / 2
+}
+
+fn item(in: Item) -> Answer {
+    let y = u.params.hard * finite_or_zero(in.t) + u.params.soft;
+    let negative = in.w * (1.0 - y);
+    let positive = in.w * in.pos_weight * y;
+    let x = finite_or_zero(in.x);
+    let rest = log1p(exp_twice(-0.5 * abs(x)));
+    var loss = bitcast<u32>((negative * max(x, 0.0) + positive * max(-x, 0.0)) + (negative + positive) * rest);
+    if (!is_finite(in.x)) {
+        let coefficient = select(negative, positive, in.x == NEG_INF_BITS);
+        loss = select(x_mul(bitcast<u32>(coefficient), INF_BITS), 0u, coefficient == 0.0);
+    }
+    let poison = select(0u, NAN_BITS, is_nan(in.x) || !is_finite(in.t));
+    let dx = negative * sigmoid(in.x) - positive * sigmoid(x_neg(in.x));
+    let dt = u.params.hard * in.w
+        * (in.pos_weight * bitcast<f32>(x_softplus(x_neg(in.x))) - bitcast<f32>(x_softplus(in.x)));
+    return Answer(select(loss, NAN_BITS, poison != 0u), dx, dt, poison, nan_poison(in.x));
+}

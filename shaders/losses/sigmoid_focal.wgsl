@@ -1,0 +1,52 @@
+// Sigmoid focal loss of logits x with targets t, class balance a and focus g; p = sigmoid(x), q = 1 - p = sigmoid(-x):
+//
+//   ce = (1 - t) softplus(x) + t softplus(-x)
+//   u = 1 - p_t = p (1 - t) + q t
+//   a_t = a t + (1 - a) (1 - t), or 1 without a
+//   loss = a_t u^g ce
+//   dloss/dx = a_t u^g (g r ce + (1 - t) p - t q),  r = u' / u = p q (1 - 2 t) / u
+//
+// T. Lin et al., Focal loss for dense object detection, https://arxiv.org/abs/1708.02002; torchvision.ops.sigmoid_focal_loss.
+//
+// u^(g - 1), which overflows for g < 1, does not occur: r is bounded (-p at t = 1, q at t = 0). x = +-inf gives the limits.
+
+struct Params {
+    gamma: f32,
+    alpha: f32,         // < 0: off
+}
+
+// u^g for u in [0, 1]: the whole part of g by multiplication while it is small, the rest through exp and log.
+fn power(base: f32, g: f32) -> f32 {
+    let whole = min(floor(g), 7.0);
+    let bits = u32(whole);
+    let square = base * base;
+    var result = select(1.0, base, (bits & 1u) != 0u);
+    result *= select(1.0, square, (bits & 2u) != 0u);
+    result *= select(1.0, square * square, (bits & 4u) != 0u);
+    let rest = g - whole;
+    if (rest > 0.0) {
+        let part = select(exp_twice(0.5 * rest * ln_bits(bitcast<u32>(base))), sqrt(base), rest == 0.5);
+        result *= select(part, 0.0, base <= 0.0);
+    }
+    return result;
+}
+
+fn item(in: Item) -> Answer {
+    let t = finite_or_zero(in.t);
+    let p = sigmoid(in.x);
+    let q = sigmoid(x_neg(in.x));
+    let x = finite_or_zero(in.x);
+    let left = p * (1.0 - t) + q * t;
+    let balance = select(u.params.alpha * t + (1.0 - u.params.alpha) * (1.0 - t), 1.0, u.params.alpha < 0.0);
+    let factor = balance * power(left, u.params.gamma);
+    let ce = ((1.0 - t) * max(x, 0.0) + t * max(-x, 0.0)) + log1p(exp_twice(-0.5 * abs(x)));
+    var loss = bitcast<u32>(factor * ce);
+    if (!is_finite(in.x)) {
+        let coefficient = factor * select(1.0 - t, t, in.x == NEG_INF_BITS);
+        loss = select(x_mul(bitcast<u32>(coefficient), INF_BITS), 0u, coefficient == 0.0);
+    }
+    let ratio = select(select(-p, q, t < 0.5), p * q * (1.0 - 2.0 * t) / left, left > 0.0);
+    let dx = factor * (u.params.gamma * ratio * ce + ((1.0 - t) * p - t * q));
+    let poison = select(0u, NAN_BITS, is_nan(in.x) || !is_finite(in.t));
+    return Answer(select(loss, NAN_BITS, poison != 0u), dx, 0.0, poison, 0u);
+}

@@ -1,0 +1,13 @@
+// Squared hinge loss of scores x with targets t = +-1 and margin m, with z = m - t x:
+//
+//   loss = max(0, z)^2        dloss/dx = -2 t max(0, z)
+
+struct Params {
+    margin: f32,
+}
+
+fn item(in: Item) -> Answer {
+    let z = x_relu(x_add(bitcast<u32>(u.params.margin), x_neg(x_mul(in.t, in.x))));
+    let dx = select(0.0, -2.0 * bitcast<f32>(in.t) * bitcast<f32>(z), x_positive(z));
+    return Answer(x_mul(z, z), dx, 0.0, 0u, 0u);
+}
