@@ -10,10 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use deeploss::{
-    Answer, Buffers, Context, LOSSES, Loss, LossInfo, OwnedTensors, Plan, Prepared, Problem, Target, Tensor, Want,
-};
-use wgpu::util::DeviceExt;
+use deeploss::{Answer, Buffers, Context, LOSSES, Loss, LossInfo, OwnedTensors, Plan, Prepared, Target, Tensor, Want};
+use ndarray::ArrayViewD;
+use wgpu::util::{BufferInitDescriptor, DeviceExt};
 
 const HELP: &str = "\
 Time of every loss and its gradient, beside copy kernels over the same logits.
@@ -31,9 +30,9 @@ and waiting for the device, with a single call in the submit. A round takes one 
 
 Modes: loss, grad, both (one fused call). The loss is the first variant of its row in the table, mean over the batch.
 
-GB/s counts every tensor of the call once: the least that must move. With b bytes of logits, class indices as targets cost
-b (loss) or 2 b (grad, both); targets of the logits' shape cost b more. A kernel that reads its logits twice moves more than
-that, one that needs only some of its logits (nll_loss) less. A copy moves 2 b.
+GB/s counts every tensor of the call once: the least that must move. With b bytes of logits and class indices as targets
+that is b (loss) or 2 b (grad, both); a target or second input of the logits' shape adds b. A kernel that reads its logits
+twice moves more than that, one that needs only some of them (nll_loss) less. A copy moves 2 b.
 
 x copy is the median over the best median of the copies that were timed in turn with it, which read the loss' own input and
 write over its gradient.
@@ -213,15 +212,14 @@ fn measure(ctx: &Context, info: &LossInfo, shape: [usize; 2], repeat: usize) -> 
     let host = loss.sample(&shape, SEED);
     let reference = loss.evaluate_with(&Context::cpu(), &host.view(), Want::LOSS | Want::GRAD)?;
 
-    let kind = host.view().target.kind();
     let prepared = modes().map(|(mode, want)| {
-        let problem = Problem::new(host.input.shape(), kind).wants(want);
+        let problem = host.view().problem(want);
         loss.prepare(ctx, &problem).map(|prepared| (mode, prepared))
     });
     let prepared = prepared.into_iter().collect::<Result<Vec<_>, _>>()?;
     // The last mode has every output.
     let plan = prepared.last().map(|(_, prepared)| prepared.plan()).ok_or("no modes")?;
-    let resident = Resident::upload(device, loss.as_ref(), &host, plan)?;
+    let resident = Resident::upload(device, loss.as_ref(), &host, plan);
     let (input, scratch) = (resident.get(Tensor::Input), resident.get(Tensor::GradInput));
     let (Some(input), Some(scratch)) = (input, scratch) else { return Err(name("no input or no gradient").into()) };
 
@@ -332,36 +330,37 @@ struct Resident {
 
 impl Resident {
     /// Inputs with the host's values, outputs empty. A loss with more tensors needs a line here and one in `buffers`.
-    fn upload(device: &wgpu::Device, loss: &dyn Loss, host: &OwnedTensors, plan: &Plan) -> Outcome<Self> {
+    fn upload(device: &wgpu::Device, loss: &dyn Loss, host: &OwnedTensors, plan: &Plan) -> Self {
         let host = host.view();
-        let floats = |values: ndarray::ArrayViewD<'_, f32>| values.iter().flat_map(|v| v.to_ne_bytes()).collect();
-        let contents = |tensor| -> Outcome<Option<Vec<u8>>> {
-            Ok(match (tensor, &host.target) {
-                (Tensor::Input, _) => Some(floats(host.input.view())),
-                (Tensor::Target, Target::Values(values)) => Some(floats(values.view())),
-                (Tensor::Target, Target::Indices(labels)) => {
-                    // An ignored index may exceed the 32 bits of a label; then the lowest one stands for it.
-                    let code = |v: i64| if loss.ignores(v) { i32::try_from(v).unwrap_or(i32::MIN) } else { v as i32 };
-                    Some(labels.iter().flat_map(|&v| code(v).to_ne_bytes()).collect())
-                }
-                _ if tensor.is_output() => None,
-                _ => return Err(format!("the bench has no values for `{}`", tensor.name()).into()),
-            })
+        let floats = |values: ArrayViewD<'_, f32>| values.iter().flat_map(|v| v.to_ne_bytes()).collect::<Vec<_>>();
+        // An ignored index may exceed the 32 bits of a label; then the lowest one stands for it.
+        let label = |v: i64| if loss.ignores(v) { i32::try_from(v).unwrap_or(i32::MIN) } else { v as i32 };
+        let contents = |tensor| match (tensor, &host.target) {
+            (Tensor::Input, _) => Some(floats(host.input.view())),
+            (Tensor::Input2, _) => host.input2.as_ref().map(|values| floats(values.view())),
+            (Tensor::Target, Target::Values(values)) => Some(floats(values.view())),
+            (Tensor::Target, Target::Indices(labels)) => {
+                Some(labels.iter().flat_map(|&v| label(v).to_ne_bytes()).collect())
+            }
+            (Tensor::IgnoreMask, _) => {
+                let mask = host.ignore_mask.as_ref();
+                mask.map(|mask| mask.iter().flat_map(|&ignored| u32::from(ignored).to_ne_bytes()).collect())
+            }
+            _ => tensor.is_output().then(Vec::new),
         };
-        let mut buffers = Vec::new();
-        // Class weights that are options of the loss are its own affair.
-        for &(tensor, size) in plan.sizes.iter().filter(|(tensor, _)| *tensor != Tensor::Weight) {
-            let mut bytes = contents(tensor)?.unwrap_or_default();
+        // Weights that are options of the loss are its own affair; of anything else that is left out, `bind` complains.
+        let buffers = plan.sizes.iter().filter_map(|&(tensor, size)| {
+            let mut bytes = contents(tensor)?;
             // Whole vectors, for the copies.
             bytes.resize(size.next_multiple_of(VECTOR) as usize, 0);
-            let buffer = device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+            let buffer = device.create_buffer_init(&BufferInitDescriptor {
                 label: Some(tensor.name()),
                 contents: &bytes,
                 usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             });
-            buffers.push((tensor, size, buffer));
-        }
-        Ok(Self { buffers })
+            Some((tensor, size, buffer))
+        });
+        Self { buffers: buffers.collect() }
     }
 
     fn get(&self, tensor: Tensor) -> Option<&wgpu::Buffer> {
@@ -377,7 +376,9 @@ impl Resident {
     fn buffers(&self) -> Buffers<'_> {
         Buffers {
             input: self.range(Tensor::Input),
+            input2: self.range(Tensor::Input2),
             target: self.range(Tensor::Target),
+            ignore_mask: self.range(Tensor::IgnoreMask),
             loss: self.range(Tensor::Loss),
             grad_input: self.range(Tensor::GradInput),
             ..Buffers::default()

@@ -79,7 +79,10 @@ impl AdapterFacts {
         let subgroup =
             features.contains(wgpu::Features::SUBGROUP).then_some((info.subgroup_min_size, info.subgroup_max_size));
         Self::new(
-            format!("{} ({} {})", info.name, info.driver, info.driver_info).replace(" ( )", ""),
+            match format!("{} {}", info.driver, info.driver_info).trim() {
+                "" => info.name.clone(),
+                driver => format!("{} ({driver})", info.name),
+            },
             info.backend.to_string(),
             info.device_type == wgpu::DeviceType::Cpu,
             subgroup,

@@ -172,6 +172,8 @@ pub enum Layout {
 pub enum Checked {
     /// Class indices.
     Labels,
+    /// Lists of class indices.
+    LabelLists,
     /// The input.
     Input,
 }
@@ -189,6 +191,12 @@ pub struct Kernel {
     pub layout: Layout,
     /// Class-index targets; `None` for floating-point targets.
     pub labels: Option<Labels>,
+    /// In a counted mean, rows count with the weight of their class, else with 1.
+    pub weighs_mean: bool,
+    /// The loss supplies a second pass over the classes (rows).
+    pub revisits: bool,
+    /// The loss' own entry point `mark` runs first: it turns lists of labels into a count per class (rows).
+    pub marks: bool,
     /// What is checked on the GPU.
     pub checked: Option<Checked>,
     /// Class or item weights.

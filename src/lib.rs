@@ -29,8 +29,9 @@ pub use error::Error;
 pub use kernel::{Broadcast, Checked, Denominator, Kernel, Labels, Layout, Operand, WeightSource};
 pub use link::Part;
 pub use losses::{
-    Bce, BceWithLogits, CrossEntropy, Hinge, HingeEmbedding, KlDiv, LOSSES, Loss, LossInfo, MarginRanking, Nll,
-    OptionValue, Options, SigmoidFocal, SoftMargin, SquaredHinge, Twin,
+    Bce, BceWithLogits, CrammerSinger, CrossEntropy, Direction, Hinge, HingeEmbedding, KlDiv, KlFromLogits, LOSSES,
+    Loss, LossInfo, MarginRanking, MultiLabelMargin, MultiLabelSoftMargin, MultiMargin, Nll, OptionValue, Options,
+    SigmoidFocal, SoftMargin, SoftmaxFocal, SquaredHinge, Twin,
 };
 pub use pipeline::Program;
 pub use plan::{Bind, Dispatch, Plan, RowStrategy, Tensor};

@@ -26,6 +26,8 @@ pub enum Tensor {
     GradTarget,
     /// Scratch: the gradient of a broadcast input, before it is summed up.
     WideGradInput,
+    /// Scratch: how often each class is listed.
+    Marks,
     /// Scratch: the gradient of a broadcast second input or target.
     WideGradSecond,
     /// Scratch: the loss of each item.
@@ -57,6 +59,7 @@ impl Tensor {
             Self::Loss => "loss",
             Self::GradInput => "grad_input",
             Self::GradInput2 => "grad_input2",
+            Self::Marks => "marks",
             Self::WideGradInput => "wide_grad_input",
             Self::WideGradSecond => "wide_grad_second",
             Self::GradTarget => "grad_target",
@@ -200,27 +203,32 @@ impl RowStrategy {
         [("LANES", self.lanes()), ("WORKGROUP", self.workgroup())]
     }
 
-    /// Loop iterations of one invocation: quads of classes in three passes at most (sums and gradient by fours, inf and NaN singly).
-    fn iterations(self, classes: usize) -> usize {
+    /// Loop iterations of one invocation, at most: sums and gradient of the classes by blocks of four quads, a second pass or
+    /// the search for inf and NaN by single quads; with lists of labels, three times every quad against every quad.
+    fn iterations(self, classes: usize, lists: bool) -> usize {
         let quads = classes.div_ceil(4 * self.lanes() as usize);
-        quads + 2 * (quads / 4 + 4)
+        if lists { 3 * quads * classes.div_ceil(4) } else { 2 * quads + 2 * (quads / 4 + 4) }
     }
 
     /// Whether the adapter can run it on rows of so many classes.
     #[must_use]
     pub fn serves(self, facts: &AdapterFacts, classes: usize) -> bool {
-        let runs = match self {
+        self.runs(facts, classes, false)
+    }
+
+    fn runs(self, facts: &AdapterFacts, classes: usize, lists: bool) -> bool {
+        let fits = match self {
             Self::Thread => true,
             Self::Subgroup { lanes } => facts.subgroup == Some((lanes, lanes)),
             Self::Workgroup { lanes } => {
                 lanes.is_power_of_two() && lanes <= facts.max_invocations && 4 * lanes <= facts.max_workgroup_memory
             }
         };
-        runs && (!facts.is_cpu || self.iterations(classes) <= MAX_ITERATIONS)
+        fits && (!facts.is_cpu || self.iterations(classes, lists) <= MAX_ITERATIONS)
     }
 
     /// The strategy for rows of this shape on this adapter, and the reason.
-    fn choose(facts: &AdapterFacts, shape: RowShape) -> (Self, &'static str) {
+    fn choose(facts: &AdapterFacts, shape: RowShape, lists: bool) -> (Self, &'static str) {
         let mut candidates = Vec::new();
         if shape.inner > 1 {
             candidates.push((Self::Thread, "class axis not last: neighbouring positions are neighbours in memory"));
@@ -244,7 +252,7 @@ impl RowStrategy {
         }
         candidates
             .into_iter()
-            .find(|(strategy, _)| strategy.serves(facts, shape.classes))
+            .find(|(strategy, _)| strategy.runs(facts, shape.classes, lists))
             .unwrap_or((Self::Thread, "no other strategy serves this adapter"))
     }
 
@@ -337,9 +345,11 @@ impl Planner<'_> {
     }
 
     fn row_strategy(&self, shape: RowShape, forced: Option<RowStrategy>) -> Result<(RowStrategy, &'static str), Error> {
-        let (strategy, reason) =
-            forced.map_or_else(|| RowStrategy::choose(self.facts, shape), |given| (given, "forced by the caller"));
-        if strategy.serves(self.facts, shape.classes) {
+        let (strategy, reason) = forced.map_or_else(
+            || RowStrategy::choose(self.facts, shape, self.kernel.marks),
+            |given| (given, "forced by the caller"),
+        );
+        if strategy.runs(self.facts, shape.classes, self.kernel.marks) {
             return Ok((strategy, reason));
         }
         Err(Error::Unsupported {
@@ -355,6 +365,9 @@ impl Planner<'_> {
             plan.scratch.push((Tensor::Items, bytes_of(shape.rows())));
         }
         let items = if in_loss { Tensor::Loss } else { Tensor::Items };
+        if self.kernel.marks {
+            plan.scratch.push((Tensor::Marks, bytes_of(shape.rows() * shape.classes)));
+        }
         self.push_rows(plan, shape, items)?;
         if self.kernel.checked.is_some() || (self.reduced() && self.wants(Want::LOSS)) {
             self.push_reduction(plan, part!("skeleton/reduce_items.wgsl"), Summed::Losses(items));
@@ -495,15 +508,17 @@ impl Planner<'_> {
             if vectors { (part!("common/quads_vec4.wgsl"), 16) } else { (part!("common/quads_scalar.wgsl"), 4) };
         let mut constants = self.loss_constants(strategy);
         constants.extend([self.ignore_constant(), ("WANT_GRAD_TARGET", u32::from(self.wants(Want::GRAD_TARGET)))]);
-        let parts = vec![
-            self.kernel.source,
-            part!("skeleton/rows.wgsl"),
-            quads,
-            strategy.part(),
+        let mut parts = vec![self.kernel.source, part!("skeleton/rows.wgsl"), quads, strategy.part()];
+        if !self.kernel.revisits {
+            parts.push(part!("skeleton/rows_once.wgsl"));
+        }
+        parts.extend([
             part!("common/labels.wgsl"),
+            part!("common/softmax.wgsl"),
+            part!("common/extended.wgsl"),
             part!("common/math.wgsl"),
             part!("common/frame.wgsl"),
-        ];
+        ]);
         // One target per row is addressed in the whole batch, one per logit in the band.
         let target_in_band = self.kernel.target_len() != shape.rows() || self.kernel.labels.is_none();
         let mut start = 0;
@@ -532,6 +547,24 @@ impl Planner<'_> {
             let frame =
                 Frame { rows: rows as u32, first_row: (start * shape.inner) as u32, grid_x: grid[0], ..self.frame() };
             let uniforms = [bytemuck::bytes_of(&frame), &self.kernel.params].concat();
+            let mut binds = binds;
+            if self.kernel.marks {
+                let marks = band(9, Tensor::Marks, true, 4);
+                let mark_binds = vec![band(2, Tensor::Target, false, 4), marks];
+                let mark_grid = self.grid(rows.div_ceil(INDEPENDENT as usize))?;
+                let mark_frame = Frame { grid_x: mark_grid[0], ..frame };
+                let mark_uniforms = [bytemuck::bytes_of(&mark_frame), &self.kernel.params].concat();
+                plan.dispatches.push(dispatch(
+                    parts.clone(),
+                    "mark",
+                    constants.clone(),
+                    mark_uniforms,
+                    mark_grid,
+                    mark_binds,
+                ));
+                binds.retain(|bind| bind.slot != 3);
+                binds.push(marks);
+            }
             plan.dispatches.push(dispatch(parts.clone(), "rows", constants.clone(), uniforms, grid, binds));
             start += outer;
         }
@@ -684,7 +717,7 @@ impl Planner<'_> {
         let strategy = RowStrategy::for_reduction(self.facts);
         let values = match self.kernel.checked {
             _ if source == part!("skeleton/reduce_mask.wgsl") => Tensor::IgnoreMask,
-            Some(Checked::Labels) => Tensor::Target,
+            Some(Checked::Labels | Checked::LabelLists) => Tensor::Target,
             Some(Checked::Input) => Tensor::Input,
             None => Tensor::Nothing,
         };
@@ -700,7 +733,8 @@ impl Planner<'_> {
         constants.push(("COUNTING", u32::from(counting)));
         constants.push(self.ignore_constant());
         if source == part!("skeleton/reduce_weights.wgsl") {
-            constants.push(("HAS_WEIGHT", u32::from(self.kernel.weight != WeightSource::None)));
+            let weighs = self.kernel.weighs_mean && self.kernel.weight != WeightSource::None;
+            constants.push(("HAS_WEIGHT", u32::from(weighs)));
         }
         let parts = vec![
             source,

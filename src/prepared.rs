@@ -54,7 +54,12 @@ impl<'a> Buffers<'a> {
             Tensor::GradInput => self.grad_input.as_ref(),
             Tensor::GradInput2 => self.grad_input2.as_ref(),
             Tensor::GradTarget => self.grad_target.as_ref(),
-            Tensor::WideGradInput | Tensor::WideGradSecond | Tensor::Items | Tensor::Work | Tensor::Nothing => None,
+            Tensor::Marks
+            | Tensor::WideGradInput
+            | Tensor::WideGradSecond
+            | Tensor::Items
+            | Tensor::Work
+            | Tensor::Nothing => None,
         }
     }
 }

@@ -106,6 +106,7 @@ fn check_status(checked: Checked, bytes: &[u8]) -> Result<(), Error> {
         [count, first, value] if count > 0 => {
             let (argument, value) = match checked {
                 Checked::Labels => ("target", (value as i32).to_string()),
+                Checked::LabelLists => ("target", "a label that is no class".to_owned()),
                 Checked::Input => ("input", f32::from_bits(value).to_string()),
             };
             Err(Error::Invalid { argument, count, first, value })

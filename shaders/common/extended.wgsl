@@ -52,3 +52,8 @@ fn sigmoid(a: u32) -> f32 {
 fn nan_poison(a: u32) -> u32 {
     return select(0u, NAN_BITS, is_nan(a));
 }
+
+// a / 2: the difference of two finite floats may overflow, that of their halves cannot.
+fn half_bits(a: u32) -> u32 {
+    return select(a, bitcast<u32>(0.5 * finite_or_zero(a)), is_finite(a));
+}

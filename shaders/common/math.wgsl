@@ -115,3 +115,19 @@ fn exp_any(v: f32) -> f32 {
     let root = exp_twice(0.25 * v);
     return select(exp_twice(0.5 * v), root * root, v > 80.0);
 }
+
+// v^g for v in [0, 1], g >= 0: the whole part of g by multiplication while it is small, the rest through exp and log.
+fn unit_power(v: f32, g: f32) -> f32 {
+    let whole = min(floor(g), 7.0);
+    let bits = u32(whole);
+    let square = v * v;
+    var result = select(1.0, v, (bits & 1u) != 0u);
+    result *= select(1.0, square, (bits & 2u) != 0u);
+    result *= select(1.0, square * square, (bits & 4u) != 0u);
+    let rest = g - whole;
+    if (rest > 0.0) {
+        let part = select(exp_twice(0.5 * rest * ln_bits(bitcast<u32>(v))), sqrt(v), rest == 0.5);
+        result *= select(part, 0.0, v <= 0.0);
+    }
+    return result;
+}

@@ -1,7 +1,7 @@
 // Binary cross-entropy of probabilities x with targets t in [0, 1] and weights w:
 //
 //   loss = -w (t log x + (1 - t) log(1 - x)), each log at least -100
-//   dloss/dx = w (x - t) / max(x (1 - x), 1e-12)        dloss/dt = w (log(1 - x) - log x)
+//   dloss/dx = w (x - t) / max(x (1 - x), 1e-12)        dloss/dt = w (log(1 - x) - log x), not clamped
 //
 // https://docs.pytorch.org/docs/stable/generated/torch.nn.BCELoss.html
 
@@ -13,14 +13,19 @@ fn in_unit_interval(bits: u32) -> bool {
     return bits <= 0x3f800000u || bits == 0x80000000u;
 }
 
-fn clamped_log(v: f32) -> f32 {
+// log v as bits, -inf at 0.
+fn log_bits(v: f32) -> u32 {
     let bits = bitcast<u32>(v) & ABS_BITS;
-    return select(max(ln_bits(bits), -100.0), -100.0, bits == 0u);
+    return select(bitcast<u32>(ln_bits(bits)), NEG_INF_BITS, bits == 0u);
 }
 
-// log(1 - x): the series keeps the digits of a small x.
-fn clamped_log_of_rest(x: f32) -> f32 {
-    return select(clamped_log(1.0 - x), log1p_series(-min(x, 0.25)), x <= 0.25);
+// log(1 - x) likewise: the series keeps the digits of a small x.
+fn log_rest_bits(x: f32) -> u32 {
+    return select(log_bits(1.0 - x), bitcast<u32>(log1p_series(-min(x, 0.25))), x <= 0.25);
+}
+
+fn clamped(log: u32) -> f32 {
+    return select(max(finite_or_zero(log), -100.0), -100.0, log == NEG_INF_BITS);
 }
 
 fn item(in: Item) -> Answer {
@@ -29,9 +34,10 @@ fn item(in: Item) -> Answer {
     }
     let x = bitcast<f32>(in.x);
     let t = bitcast<f32>(in.t);
-    let log_x = clamped_log(x);
-    let log_rest = clamped_log_of_rest(x);
-    let loss = -in.w * (t * log_x + (1.0 - t) * log_rest);
+    let log_x = log_bits(x);
+    let log_rest = log_rest_bits(x);
+    let loss = -in.w * (t * clamped(log_x) + (1.0 - t) * clamped(log_rest));
     let dx = in.w * (x - t) / max(x * (1.0 - x), 1e-12);
-    return Answer(bitcast<u32>(loss), dx, in.w * (log_rest - log_x), 0u, 0u);
+    let dt = x_mul(bitcast<u32>(in.w), x_add(log_rest, x_neg(log_x)));
+    return Answer(bitcast<u32>(loss), dx, bitcast<f32>(dt), 0u, nan_poison(dt));
 }

@@ -31,9 +31,7 @@ struct Row {
 }
 
 struct Acc {
-    half_m: f32,        // half of the largest logit so far
-    s: f32,             // sum of exp(x_c - m) without the target's, and what rounding dropped from it
-    s_low: f32,
+    soft: Soft,         // over the classes other than the class index
     a: f32,             // of the spread-out part of a_c (all but the class index' own): its sum ...
     r: f32,             // ... and sum a_c (m - x_c) / 2
     magnitude: vec4<u32>,   // largest |x| as bits: >= INF_BITS tells that the row holds inf or NaN
@@ -89,15 +87,7 @@ fn spread_quad(row: Row, first: u32) -> vec4<f32> {
 }
 
 fn acc_new() -> Acc {
-    return Acc(-0x1.fffffep+126f, 0.0, 0.0, 0.0, 0.0, vec4<u32>(0u));
-}
-
-fn top(v: vec4<f32>) -> f32 {
-    return max(max(v.x, v.y), max(v.z, v.w));
-}
-
-fn total(v: vec4<f32>) -> f32 {
-    return (v.x + v.y) + (v.z + v.w);
+    return Acc(soft_new(), 0.0, 0.0, vec4<u32>(0u));
 }
 
 // exp(x - m) of one quad, 0 for the target's class and for classes past the row's end.
@@ -119,40 +109,28 @@ fn acc_add(before: Acc, row: Row, block: Block) -> Acc {
     let b = 0.5 * ordinary4(block.b);
     let c = 0.5 * ordinary4(block.c);
     let d = 0.5 * ordinary4(block.d);
-    let half_m = max(acc.half_m, top(max(max(a, b), max(c, d))));
-    let drop = acc.half_m - half_m;
-
-    // The online softmax: sums over earlier classes move to the new maximum, then 16 classes join at once.
-    let rescale = exp_twice(drop);
-    let added = total(
+    let half_m = max(acc.soft.half_m, largest4(max(max(a, b), max(c, d))));
+    let drop = acc.soft.half_m - half_m;
+    acc.soft = soft_add(acc.soft, half_m, sum4(
         (others(row, block, a - half_m, block.first.x) + others(row, block, b - half_m, block.first.y))
-        + (others(row, block, c - half_m, block.first.z) + others(row, block, d - half_m, block.first.w)));
-    // Kahan's sum: equal logits would otherwise round the same way every time.
-    let moved = acc.s * rescale;
-    let y = added - acc.s_low * rescale;
-    acc.s = launder(moved + y);
-    acc.s_low = launder(acc.s - moved) - y;
+        + (others(row, block, c - half_m, block.first.z) + others(row, block, d - half_m, block.first.w))));
 
     if (SMOOTHING || PROBABILITIES) {
         let wa = spread_quad(row, block.first.x);
         let wb = spread_quad(row, block.first.y);
         let wc = spread_quad(row, block.first.z);
         let wd = spread_quad(row, block.first.w);
-        acc.r += -drop * acc.a + total((wa * (half_m - a) + wb * (half_m - b)) + (wc * (half_m - c) + wd * (half_m - d)));
-        acc.a += total((wa + wb) + (wc + wd));
+        acc.r += -drop * acc.a + sum4((wa * (half_m - a) + wb * (half_m - b)) + (wc * (half_m - c) + wd * (half_m - d)));
+        acc.a += sum4((wa + wb) + (wc + wd));
     }
-    acc.half_m = half_m;
     return acc;
 }
 
 fn acc_join(lane_acc: Acc) -> Acc {
     var acc = lane_acc;
-    acc.half_m = group_max(lane_acc.half_m);
-    let drop = lane_acc.half_m - acc.half_m;
-    acc.s = group_sum((lane_acc.s - lane_acc.s_low) * exp_twice(drop));
-    acc.s_low = 0.0;
+    acc.soft = soft_join(lane_acc.soft);
     if (SMOOTHING || PROBABILITIES) {
-        acc.r = group_sum(lane_acc.r - drop * lane_acc.a);
+        acc.r = group_sum(lane_acc.r - (lane_acc.soft.half_m - acc.soft.half_m) * lane_acc.a);
         acc.a = group_sum(lane_acc.a);
     }
     let flags = lane_acc.magnitude;
@@ -207,12 +185,12 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     var closed: Closed;
     let found = classify(row, !skips_row(row) && acc.magnitude.x >= INF_BITS);
     let half_t = 0.5 * ordinary(load_logit(row.at, select(row.label.class_index, 0u, PROBABILITIES)));
-    let lag = acc.half_m - half_t;
+    let lag = acc.soft.half_m - half_t;
     let e_t = select(exp_twice(-lag), 0.0, PROBABILITIES);
-    let d = acc.s + e_t;
+    let d = acc.soft.sum + e_t;
 
     if (!PROBABILITIES && lag == 0.0) {
-        closed.log_d = log1p(acc.s);
+        closed.log_d = log1p(acc.soft.sum);
     } else {
         closed.log_d = ln(d);
     }
@@ -228,10 +206,10 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     let scale = upstream.factor;
     closed.scale = scale;
     closed.poison = upstream.poison;
-    closed.half_m = acc.half_m;
+    closed.half_m = acc.soft.half_m;
     closed.scale_p = scale * a / d;
     // own (p_t - 1) + (the rest of A) p_t - (the spread-out part of a_t)
-    closed.at_label = -scale * own * (acc.s / d);
+    closed.at_label = -scale * own * (acc.soft.sum / d);
     if (SMOOTHING && !PROBABILITIES) {
         closed.at_label += scale * (acc.a * (e_t / d) - u.params.soft * class_weight(row.label.class_index));
     }

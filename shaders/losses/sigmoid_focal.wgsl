@@ -15,22 +15,6 @@ struct Params {
     alpha: f32,         // < 0: off
 }
 
-// u^g for u in [0, 1]: the whole part of g by multiplication while it is small, the rest through exp and log.
-fn power(base: f32, g: f32) -> f32 {
-    let whole = min(floor(g), 7.0);
-    let bits = u32(whole);
-    let square = base * base;
-    var result = select(1.0, base, (bits & 1u) != 0u);
-    result *= select(1.0, square, (bits & 2u) != 0u);
-    result *= select(1.0, square * square, (bits & 4u) != 0u);
-    let rest = g - whole;
-    if (rest > 0.0) {
-        let part = select(exp_twice(0.5 * rest * ln_bits(bitcast<u32>(base))), sqrt(base), rest == 0.5);
-        result *= select(part, 0.0, base <= 0.0);
-    }
-    return result;
-}
-
 fn item(in: Item) -> Answer {
     let t = finite_or_zero(in.t);
     let p = sigmoid(in.x);
@@ -38,7 +22,7 @@ fn item(in: Item) -> Answer {
     let x = finite_or_zero(in.x);
     let left = p * (1.0 - t) + q * t;
     let balance = select(u.params.alpha * t + (1.0 - u.params.alpha) * (1.0 - t), 1.0, u.params.alpha < 0.0);
-    let factor = balance * power(left, u.params.gamma);
+    let factor = balance * unit_power(left, u.params.gamma);
     let ce = ((1.0 - t) * max(x, 0.0) + t * max(-x, 0.0)) + log1p(exp_twice(-0.5 * abs(x)));
     var loss = bitcast<u32>(factor * ce);
     if (!is_finite(in.x)) {

@@ -16,6 +16,7 @@
 //   struct Acc;  fn acc_new() -> Acc
 //   fn acc_add(acc, row, block) -> Acc                16 classes more
 //   fn acc_join(acc) -> Acc                           over the lanes, with group_sum, group_max ...
+//   const REVISITS, struct Again; fn revisit_new, revisit_add, revisit_join     a second pass; rows_once.wgsl if there is none
 //   struct Closed;  fn close_row(row, acc, scale) -> Closed .loss: bits of the row's loss; .poison: NAN_BITS if its
 //                                                     gradient is NaN, else 0
 //   fn grad_quad(row, closed, quad_bits, j) -> vec4<u32>       bits of the gradient of classes j .. j + 3
@@ -115,8 +116,17 @@ fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             acc = acc_add(acc, row, load_block(at, whole + lane, false));
         }
     }
+    acc = acc_join(acc);
+    if (REVISITS) {
+        // A second pass over the classes, for sums that need the first pass' result.
+        var again = revisit_new();
+        for (var q = select(lane, quads, skipped); q < quads; q += LANES) {
+            again = revisit_add(again, row, acc, load_quad(at, q), 4u * q);
+        }
+        acc = revisit_join(acc, again);
+    }
     let scale = row_scale(index, skipped);
-    let closed = close_row(row, acc_join(acc), scale);
+    let closed = close_row(row, acc, scale);
     if (lane == 0u) {
         items[index] = closed.loss;
     }

@@ -23,7 +23,7 @@ pub(super) const INFO: LossInfo = LossInfo {
 /// [`BceWithLogits`](crate::BceWithLogits) fuses both and keeps more digits.
 ///
 /// loss = -w (t log x + (1 - t) log(1 - x)), each log at least -100,
-/// d loss / d x = w (x - t) / max(x (1 - x), 1e-12),  d loss / d t = w (log(1 - x) - log x)
+/// d loss / d x = w (x - t) / max(x (1 - x), 1e-12),  d loss / d t = w (log(1 - x) - log x), its logs not clamped
 ///
 /// **Shapes.** Probabilities of any shape, targets of the same, `weight` broadcasts to it. **Mean** divides by the number of
 /// elements, not by the weights.
@@ -105,8 +105,12 @@ impl<F: Real> ItemTwin<F> for Bce {
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let (one, floor) = (F::one(), F::of(-100.0));
         let (x, t) = (item.x, item.t);
-        let (log_x, log_rest) = (x.ln().max(floor), (-x).ln_1p().max(floor));
+        let (log_x, log_rest) = (x.ln(), (-x).ln_1p());
         let dx = item.w * (x - t) / (x * (one - x)).max(F::of(1e-12));
-        ItemOut { loss: -item.w * (t * log_x + (one - t) * log_rest), dx, d_second: item.w * (log_rest - log_x) }
+        ItemOut {
+            loss: -item.w * (t * log_x.max(floor) + (one - t) * log_rest.max(floor)),
+            dx,
+            d_second: item.w * (log_rest - log_x),
+        }
     }
 }

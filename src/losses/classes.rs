@@ -28,9 +28,31 @@ impl Default for Classes {
     }
 }
 
+/// What a loss over classes takes, and asks of the skeleton.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Takes {
+    /// Class indices as targets.
+    pub(super) indices: bool,
+    /// Values as targets, one per logit.
+    pub(super) values: bool,
+    /// A gradient of the values exists.
+    pub(super) grad_target: bool,
+    /// The mean divides by the weights of the class indices that count; else by the number of rows.
+    pub(super) counted: bool,
+    /// A second pass over the classes.
+    pub(super) revisits: bool,
+    /// Boolean `override` constants.
+    pub(super) flags: Vec<(&'static str, bool)>,
+}
+
 impl Classes {
-    pub(super) fn from_options(options: &Options) -> Result<Self, Error> {
-        let mut classes = Self { reduction: options.reduction()?, ..Self::default() };
+    /// Without ignored class indices.
+    pub(super) fn none_ignored() -> Self {
+        Self { ignore: Vec::new(), ..Self::default() }
+    }
+
+    pub(super) fn with_options(self, options: &Options) -> Result<Self, Error> {
+        let mut classes = Self { reduction: options.reduction()?, ..self };
         if let Some(index) = options.integer("ignore_index")? {
             classes.ignore = vec![index];
         }
@@ -47,14 +69,13 @@ impl Classes {
         Ok(classes)
     }
 
+    /// The number of classes.
+    pub(super) fn count(&self, problem: &Problem) -> Result<usize, Error> {
+        RowShape::of(&problem.shape, self.axis).map(|rows| rows.classes)
+    }
+
     /// Lowers a loss onto the row skeleton.
-    pub(super) fn kernel(
-        &self,
-        problem: &Problem,
-        source: Part,
-        flags: Vec<(&'static str, bool)>,
-        params: &[u8],
-    ) -> Result<Kernel, Error> {
+    pub(super) fn kernel(&self, problem: &Problem, source: Part, takes: Takes, params: &[u8]) -> Result<Kernel, Error> {
         let rows = RowShape::of(&problem.shape, self.axis)?;
         if let WeightSource::Host(weight) = &self.weight
             && weight.len() != rows.classes
@@ -71,12 +92,14 @@ impl Classes {
             return Err(Error::value("ignore_mask", "none: rows are ignored by their class index", "a mask"));
         }
         let indices = problem.target == TargetKind::Indices;
-        if problem.want.contains(Want::GRAD_TARGET) && indices {
-            return Err(Error::value(
-                "want",
-                "a gradient of the target only where it holds probabilities",
-                "class indices",
-            ));
+        if indices && !takes.indices {
+            return Err(Error::value("target", "floating-point values", "class indices"));
+        }
+        if !indices && !takes.values {
+            return Err(Error::value("target", "class indices", "floating-point values"));
+        }
+        if problem.want.contains(Want::GRAD_TARGET) && (indices || !takes.grad_target) {
+            return Err(Error::value("want", "outputs of this loss", "the gradient of a target that has none"));
         }
         if problem.want.contains(Want::GRAD_INPUT2) {
             return Err(Error::value(
@@ -86,7 +109,7 @@ impl Classes {
             ));
         }
         let row_shape = without_axis(&problem.shape, rows.axis);
-        let mut flags = flags;
+        let mut flags = takes.flags;
         flags.push(("HAS_WEIGHT", self.weight != WeightSource::None));
         Ok(Kernel {
             source,
@@ -94,13 +117,16 @@ impl Classes {
             params: params.to_vec(),
             layout: Layout::Rows(rows),
             labels: indices.then(|| Labels { ignore: self.ignore.iter().map(|&v| ignore_code(v)).collect() }),
+            weighs_mean: true,
+            revisits: takes.revisits,
+            marks: false,
             checked: indices.then_some(Checked::Labels),
             weight: self.weight.clone(),
             pos_weight: WeightSource::None,
             mask: false,
             reduction: self.reduction,
             denominator: match self.reduction {
-                Reduction::Mean if indices => Denominator::Counted,
+                Reduction::Mean if indices && takes.counted => Denominator::Counted,
                 Reduction::Mean => Denominator::Fixed(rows.rows() as f64),
                 _ => Denominator::Fixed(1.0),
             },
@@ -141,9 +167,10 @@ pub(super) fn sample_weight(classes: usize) -> Vec<f32> {
     (0..classes).map(|c| if c == 2 { 0.0 } else { 0.5 + (c % 7) as f32 * 0.25 }).collect()
 }
 
-/// The builder methods of a loss that holds [`Classes`] in the field `classes`.
+/// The builder methods of a loss that holds [`Classes`] in the field `classes`: those of every such loss, and with `ignore` or
+/// `weight` those of losses that ignore class indices or weigh classes.
 macro_rules! class_builders {
-    () => {
+    ($($more:ident),*) => {
         /// How the rows' losses are combined; the mean by default.
         #[must_use]
         pub fn reduction(mut self, reduction: crate::Reduction) -> Self {
@@ -151,6 +178,23 @@ macro_rules! class_builders {
             self
         }
 
+        /// The mean over nothing (an empty batch, or every row ignored): NaN by default, as in PyTorch.
+        #[must_use]
+        pub fn on_empty(mut self, loss: f32) -> Self {
+            self.classes.empty = loss;
+            self
+        }
+
+        /// The axis of the classes. Read in place, never transposed.
+        #[must_use]
+        pub fn class_axis(mut self, axis: usize) -> Self {
+            self.classes.axis = Some(axis);
+            self
+        }
+
+        $(crate::losses::classes::class_builders!(@$more);)*
+    };
+    (@weight) => {
         /// One weight per class, on the host.
         #[must_use]
         pub fn weight(mut self, weight: impl Into<Vec<f32>>) -> Self {
@@ -164,7 +208,8 @@ macro_rules! class_builders {
             self.classes.weight = crate::kernel::WeightSource::Buffer;
             self
         }
-
+    };
+    (@ignore) => {
         /// Rows with this class index count for nothing, whatever their logits hold; -100 by default.
         #[must_use]
         pub fn ignore_index(mut self, index: i64) -> Self {
@@ -176,20 +221,6 @@ macro_rules! class_builders {
         #[must_use]
         pub fn ignore_indices(mut self, indices: impl Into<Vec<i64>>) -> Self {
             self.classes.ignore = indices.into();
-            self
-        }
-
-        /// The axis of the classes: 1 by default, 0 for the shape (C). Read in place, never transposed.
-        #[must_use]
-        pub fn class_axis(mut self, axis: usize) -> Self {
-            self.classes.axis = Some(axis);
-            self
-        }
-
-        /// The mean over nothing (an empty batch, or every row ignored): NaN by default, as in PyTorch.
-        #[must_use]
-        pub fn on_empty(mut self, loss: f32) -> Self {
-            self.classes.empty = loss;
             self
         }
     };

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::classes::{Classes, class_builders, sample_weight};
+use super::classes::{Classes, Takes, class_builders, sample_weight};
 use super::{Loss, LossInfo, Options, Twin, params};
 use crate::error::Error;
 use crate::kernel::Kernel;
@@ -54,7 +54,7 @@ pub(super) const INFO: LossInfo = LossInfo {
 /// let targets = array![0_i64, -100];                     // the second row is ignored
 /// let out = CrossEntropy::new().evaluate(&Context::cpu(), logits.view(), targets.view())?;
 /// assert!((out.scalar().unwrap() - 0.417_03).abs() < 1e-5);
-/// assert_eq!(out.grad_input.unwrap().row(1).to_vec(), [0.0; 3]);
+/// assert_eq!(out.grad_input.unwrap().index_axis(ndarray::Axis(0), 1).to_vec(), [0.0; 3]);
 /// # Ok::<(), deeploss::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -81,7 +81,7 @@ impl CrossEntropy {
         Self::default()
     }
 
-    class_builders!();
+    class_builders!(weight, ignore);
 
     /// Share e of the target's probability that is spread evenly over all classes, 0 ..= 1.
     #[must_use]
@@ -93,7 +93,7 @@ impl CrossEntropy {
     fn from_options(options: &Options) -> Result<Self, Error> {
         options.only(&["weight", "ignore_index", "label_smoothing", "reduction"])?;
         let label_smoothing = options.number("label_smoothing")?.unwrap_or(0.0) as f32;
-        Ok(Self { classes: Classes::from_options(options)?, label_smoothing, sample_probabilities: false })
+        Ok(Self { classes: Classes::default().with_options(options)?, label_smoothing, sample_probabilities: false })
     }
 
     /// Share of the target itself, and of each class besides: 1 - e, e / C.
@@ -131,11 +131,17 @@ impl Loss for CrossEntropy {
         if let Some(index) = self.classes.ignore.iter().find(|&&index| probabilities && index >= 0) {
             return Err(Error::value("ignore_index", "none, or a negative one, with target probabilities", index));
         }
-        let classes = problem.shape.get(self.classes.axis.unwrap_or(usize::from(problem.shape.len() > 1))).copied();
-        let (hard, soft) = self.shares(classes.unwrap_or(1).max(1));
+        let (hard, soft) = self.shares(self.classes.count(problem)?);
         let params = Params { hard: hard as f32, soft: soft as f32, spare: [0; 2] };
-        let flags = vec![("PROBABILITIES", probabilities), ("SMOOTHING", self.label_smoothing > 0.0)];
-        self.classes.kernel(problem, part!("losses/cross_entropy.wgsl"), flags, bytemuck::bytes_of(&params))
+        let takes = Takes {
+            indices: true,
+            values: true,
+            grad_target: true,
+            counted: true,
+            revisits: false,
+            flags: vec![("PROBABILITIES", probabilities), ("SMOOTHING", self.label_smoothing > 0.0)],
+        };
+        self.classes.kernel(problem, part!("losses/cross_entropy.wgsl"), takes, bytemuck::bytes_of(&params))
     }
 
     fn with_reduction(&self, reduction: Reduction) -> Box<dyn Loss> {
@@ -165,11 +171,11 @@ impl<F: Real> RowTwin<F> for CrossEntropy {
         let (hard, soft) = (F::of(hard), F::of(soft));
         let label = match row.target {
             RowTarget::Class(class) => Some(class),
-            RowTarget::Values(_) => None,
+            RowTarget::Values(_) | RowTarget::Labels(_) => None,
         };
         // q_c without the class index' own share, and a_c = w_c q_c likewise.
         let spread = |c: usize| match row.target {
-            RowTarget::Class(_) => soft,
+            RowTarget::Class(_) | RowTarget::Labels(_) => soft,
             RowTarget::Values(y) => hard * y[c] + soft,
         };
         let spread_weight = |c: usize| spread(c) * row.class_weight(c);

@@ -6,14 +6,20 @@ mod options;
 
 mod bce;
 mod bce_with_logits;
+mod crammer_singer;
 mod cross_entropy;
 mod hinge;
 mod hinge_embedding;
 mod kl_div;
+mod kl_from_logits;
 mod margin_ranking;
+mod multi_margin;
+mod multilabel_margin;
+mod multilabel_soft_margin;
 mod nll;
 mod sigmoid_focal;
 mod soft_margin;
+mod softmax_focal;
 mod squared_hinge;
 
 use std::fmt::Debug;
@@ -22,15 +28,21 @@ use ndarray::{ArrayView, Dimension};
 
 pub use bce::Bce;
 pub use bce_with_logits::BceWithLogits;
+pub use crammer_singer::CrammerSinger;
 pub use cross_entropy::CrossEntropy;
 pub use hinge::Hinge;
 pub use hinge_embedding::HingeEmbedding;
 pub use kl_div::KlDiv;
+pub use kl_from_logits::{Direction, KlFromLogits};
 pub use margin_ranking::MarginRanking;
+pub use multi_margin::MultiMargin;
+pub use multilabel_margin::MultiLabelMargin;
+pub use multilabel_soft_margin::MultiLabelSoftMargin;
 pub use nll::Nll;
 pub use options::{OptionValue, Options};
 pub use sigmoid_focal::SigmoidFocal;
 pub use soft_margin::SoftMargin;
+pub use softmax_focal::SoftmaxFocal;
 pub use squared_hinge::SquaredHinge;
 
 use crate::context::Context;
@@ -78,15 +90,21 @@ use params;
 pub const LOSSES: &[LossInfo] = &[
     cross_entropy::INFO,
     nll::INFO,
+    softmax_focal::INFO,
     bce::INFO,
     bce_with_logits::INFO,
+    sigmoid_focal::INFO,
     kl_div::INFO,
+    kl_from_logits::INFO,
     hinge::INFO,
     squared_hinge::INFO,
     margin_ranking::INFO,
     hinge_embedding::INFO,
     soft_margin::INFO,
-    sigmoid_focal::INFO,
+    multi_margin::INFO,
+    crammer_singer::INFO,
+    multilabel_margin::INFO,
+    multilabel_soft_margin::INFO,
 ];
 
 /// The CPU twin of a loss in one scalar type.

@@ -1,6 +1,6 @@
 //! Negative log-likelihood.
 
-use super::classes::{Classes, class_builders, sample_weight};
+use super::classes::{Classes, Takes, class_builders, sample_weight};
 use super::{Loss, LossInfo, Options, Twin};
 use crate::error::Error;
 use crate::kernel::Kernel;
@@ -54,11 +54,11 @@ impl Nll {
         Self::default()
     }
 
-    class_builders!();
+    class_builders!(weight, ignore);
 
     fn from_options(options: &Options) -> Result<Self, Error> {
         options.only(&["weight", "ignore_index", "reduction"])?;
-        Ok(Self { classes: Classes::from_options(options)? })
+        Ok(Self { classes: Classes::default().with_options(options)? })
     }
 }
 
@@ -72,10 +72,8 @@ impl Loss for Nll {
     }
 
     fn kernel(&self, problem: &Problem) -> Result<Kernel, Error> {
-        if problem.target == TargetKind::Values {
-            return Err(Error::value("target", "class indices", "floating-point values"));
-        }
-        self.classes.kernel(problem, part!("losses/nll.wgsl"), Vec::new(), &[0; 16])
+        let takes = Takes { indices: true, counted: true, ..Takes::default() };
+        self.classes.kernel(problem, part!("losses/nll.wgsl"), takes, &[0; 16])
     }
 
     fn with_reduction(&self, reduction: Reduction) -> Box<dyn Loss> {

@@ -85,17 +85,21 @@ impl Options {
         }
     }
 
+    pub(crate) fn text(&self, name: &'static str) -> Result<Option<&str>, Error> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(OptionValue::Text(word)) => Ok(Some(word)),
+            Some(other) => Err(Error::value(name, "a word", format!("{other:?}"))),
+        }
+    }
+
     pub(crate) fn reduction(&self) -> Result<Reduction, Error> {
-        match self.0.get("reduction") {
-            None => Ok(Reduction::Mean),
-            Some(OptionValue::Text(word)) => match word.as_str() {
-                "none" => Ok(Reduction::None),
-                "mean" => Ok(Reduction::Mean),
-                "sum" => Ok(Reduction::Sum),
-                "batchmean" => Ok(Reduction::BatchMean),
-                other => Err(Error::value("reduction", "none, mean, sum or batchmean", other)),
-            },
-            Some(other) => Err(Error::value("reduction", "a word", format!("{other:?}"))),
+        match self.text("reduction")? {
+            None | Some("mean") => Ok(Reduction::Mean),
+            Some("none") => Ok(Reduction::None),
+            Some("sum") => Ok(Reduction::Sum),
+            Some("batchmean") => Ok(Reduction::BatchMean),
+            Some(other) => Err(Error::value("reduction", "none, mean, sum or batchmean", other)),
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::tensors::{Answer, Target, Tensors};
 pub enum RowTarget<'a, F> {
     /// A class in range.
     Class(usize),
+    /// A list of labels, ended by the first -1.
+    Labels(ArrayView1<'a, i64>),
     /// One value per class.
     Values(ArrayView1<'a, F>),
 }
@@ -73,6 +75,9 @@ pub fn rows<F: Real, L: RowTwin<F> + Loss>(
 
     // None: ignored.
     let targets: Vec<Option<RowTarget<'_, F>>> = match &tensors.target {
+        Target::Indices(labels) if kernel.marks => {
+            labels.lanes(axis).into_iter().map(|row| Some(RowTarget::Labels(row))).collect()
+        }
         Target::Indices(labels) => {
             labels.iter().map(|&t| (!loss.ignores(t)).then_some(RowTarget::Class(t as usize))).collect()
         }
@@ -83,8 +88,8 @@ pub fn rows<F: Real, L: RowTwin<F> + Loss>(
         Denominator::Counted => {
             let class_weight = |class: &usize| weight.get(*class).map_or(1.0, |w| w.wide());
             let counted = targets.iter().flatten().map(|target| match target {
-                RowTarget::Class(class) => class_weight(class),
-                RowTarget::Values(_) => 1.0,
+                RowTarget::Class(class) if kernel.weighs_mean => class_weight(class),
+                _ => 1.0,
             });
             counted.collect::<Sum<f64>>().total()
         }
@@ -97,7 +102,7 @@ pub fn rows<F: Real, L: RowTwin<F> + Loss>(
 
     let zeros = |wanted: bool| wanted.then(|| ArrayD::<F>::zeros(tensors.input.raw_dim()));
     let mut grad_input = zeros(want.contains(Want::GRAD));
-    let mut grad_target = zeros(want.contains(Want::GRAD_TARGET) && kernel.labels.is_none());
+    let mut grad_target = zeros(want.contains(Want::GRAD_TARGET));
     let losses: Vec<F> = {
         let mut grads: Vec<RowGrads<'_, F>> =
             (0..targets.len()).map(|_| RowGrads { input: None, target: None }).collect();

@@ -15,6 +15,18 @@ pub fn variants(classes: usize) -> Vec<(String, Box<dyn Loss>)> {
     LOSSES.iter().flat_map(of).collect()
 }
 
+/// [`variants`] for a shape, whose classes are axis 1 (0 of the shape (C)); once more for weights of the last axis, where
+/// element-wise losses broadcast them.
+pub fn variants_of(shape: &[usize]) -> Vec<(String, Box<dyn Loss>)> {
+    let classes = shape[usize::from(shape.len() > 1)];
+    let last = shape[shape.len() - 1];
+    let mut all = variants(classes);
+    if last != classes {
+        all.extend(variants(last).into_iter().map(|(name, loss)| (format!("{name} (last axis)"), loss)));
+    }
+    all
+}
+
 /// What the target of these tensors holds.
 pub fn target_kind(tensors: &OwnedTensors) -> TargetKind {
     match tensors.target {
@@ -96,12 +108,13 @@ pub fn with_upstream(loss: &dyn Loss, tensors: &OwnedTensors) -> OwnedTensors {
     tensors
 }
 
-/// Typical tensors of this shape; `None` if the loss is not made for so many dimensions. Every loss takes (N, C).
+/// Typical tensors of this shape; `None` if the loss is not made for so many dimensions, or its weights are of another axis.
+/// Every loss takes (N, C).
 pub fn sample(loss: &dyn Loss, shape: &[usize], seed: u64) -> Option<OwnedTensors> {
     let tensors = loss.sample(shape, seed);
     match loss.kernel(&problem(&tensors, Want::LOSS)) {
         Ok(_) => Some(tensors),
-        Err(Error::Shape { argument: "input", .. }) if shape.len() != 2 => None,
+        Err(Error::Shape { argument: "input" | "weight" | "pos_weight", .. }) if shape.len() != 2 => None,
         Err(error) => panic!("{loss:?} refuses {shape:?}: {error}"),
     }
 }

@@ -107,9 +107,9 @@ pub fn wide(answer: &Answer) -> Answer<f64> {
 }
 
 /// The bits of every tensor of an answer: equal exactly if the answers are, NaN and the sign of zero included.
-pub fn bits(answer: &Answer) -> Vec<Vec<u32>> {
+pub fn bits<F: Into<f64> + Copy>(answer: &Answer<F>) -> Vec<Option<Vec<u64>>> {
+    // f32 to f64 is one-to-one, NaN's payload included.
     [&answer.loss, &answer.grad_input, &answer.grad_input2, &answer.grad_target]
-        .into_iter()
-        .map(|part| part.iter().flatten().map(|v| v.to_bits()).collect())
-        .collect()
+        .map(|part| part.as_ref().map(|values| values.iter().map(|&v| v.into().to_bits()).collect()))
+        .into()
 }

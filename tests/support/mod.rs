@@ -21,6 +21,20 @@ pub fn gpu() -> &'static Context {
     })
 }
 
+/// A context on a device of the caller's own, made with these features and limits.
+pub fn own_device(features: wgpu::Features, limits: wgpu::Limits) -> Context {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let device = async {
+        let adapter = wgpu::util::initialize_adapter_from_env_or_default(&instance, None).await;
+        let adapter = adapter.unwrap_or_else(|error| panic!("this test needs a GPU: {error}\n{INSTALL_A_DRIVER}"));
+        let descriptor =
+            wgpu::DeviceDescriptor { required_features: features, required_limits: limits, ..Default::default() };
+        let (device, queue) = adapter.request_device(&descriptor).await.expect("a device");
+        Context::from_wgpu(&adapter, device, queue)
+    };
+    pollster::block_on(device)
+}
+
 /// Both places where the host door computes, with their names.
 pub fn places() -> [(&'static str, Context); 2] {
     [("gpu", gpu().clone()), ("cpu", Context::cpu())]

@@ -1,6 +1,6 @@
 //! The GPU-resident door on behalf of tests: host tensors into buffers, one recorded call, buffers back into an answer.
 
-use deeploss::{Answer, Buffers, Context, Error, Loss, OwnedTarget, OwnedTensors, Prepared, RowStrategy, Want};
+use deeploss::{Answer, Buffers, Context, Error, Loss, OwnedTarget, OwnedTensors, Prepared, RowStrategy, Tensor, Want};
 use ndarray::{ArrayD, IxDyn};
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 
@@ -8,18 +8,21 @@ use super::cases;
 
 /// The buffers of one call. Outputs hold 7.0 everywhere before it runs: what is not written is seen.
 pub struct Resident {
-    input: wgpu::Buffer,
-    input2: Option<wgpu::Buffer>,
-    target: wgpu::Buffer,
-    ignore_mask: Option<wgpu::Buffer>,
-    grad_output: Option<wgpu::Buffer>,
-    outputs: Vec<Output>,
+    inputs: Vec<(Tensor, Range)>,
+    outputs: Vec<(Tensor, Vec<usize>, Range)>,
 }
 
-struct Output {
-    want: Want,
-    shape: Vec<usize>,
-    buffer: wgpu::Buffer,
+/// Bytes of a buffer.
+pub struct Range {
+    pub buffer: wgpu::Buffer,
+    pub offset: u64,
+    pub size: u64,
+}
+
+impl Range {
+    pub fn binding(&self) -> wgpu::BufferBinding<'_> {
+        wgpu::BufferBinding { buffer: &self.buffer, offset: self.offset, size: wgpu::BufferSize::new(self.size) }
+    }
 }
 
 /// Device of a GPU context.
@@ -54,70 +57,130 @@ pub fn label_bytes(labels: &ArrayD<i64>) -> Vec<u8> {
     labels.iter().flat_map(|&v| i32::try_from(v).unwrap_or(i32::MIN).to_le_bytes()).collect()
 }
 
+/// What unwritten outputs and the bytes around them hold.
+pub const UNTOUCHED: f32 = 7.0;
+
 impl Resident {
+    /// Every tensor in a buffer of its own.
     pub fn new(ctx: &Context, loss: &dyn Loss, tensors: &OwnedTensors, want: Want) -> Result<Self, Error> {
-        let output = |part: Want, shape: &[usize]| {
-            want.contains(part).then(|| {
-                let buffer = upload(ctx, &bytes(&ArrayD::from_elem(IxDyn(shape), 7.0)));
-                Output { want: part, shape: shape.to_vec(), buffer }
-            })
+        let apart = |contents: &[Vec<u8>]| {
+            let ranges = contents.iter().map(|bytes| {
+                let buffer = upload(ctx, bytes);
+                let size = buffer.size();
+                Range { buffer, offset: 0, size }
+            });
+            ranges.collect()
         };
-        let values = |values: &Option<ArrayD<f32>>| values.as_ref().map(|values| upload(ctx, &bytes(values)));
+        Self::placed(loss, tensors, want, apart)
+    }
+
+    /// All inputs in one buffer, all outputs in another, each at an aligned offset that is not 0, with space between.
+    pub fn packed(ctx: &Context, loss: &dyn Loss, tensors: &OwnedTensors, want: Want) -> Result<Self, Error> {
+        let alignment = ctx.facts().expect("a GPU context").offset_alignment as usize;
+        let together = |contents: &[Vec<u8>]| {
+            let mut all = Vec::new();
+            let mut places = Vec::new();
+            for bytes in contents {
+                all.extend(UNTOUCHED.to_le_bytes().repeat(3 * alignment / 4));
+                places.push((all.len() as u64, bytes.len() as u64));
+                all.extend_from_slice(bytes);
+                let gap = all.len().next_multiple_of(alignment) - all.len();
+                all.extend(UNTOUCHED.to_le_bytes().repeat(gap / 4));
+            }
+            let buffer = upload(ctx, &all);
+            places.into_iter().map(|(offset, size)| Range { buffer: buffer.clone(), offset, size }).collect()
+        };
+        Self::placed(loss, tensors, want, together)
+    }
+
+    fn placed(
+        loss: &dyn Loss,
+        tensors: &OwnedTensors,
+        want: Want,
+        place: impl Fn(&[Vec<u8>]) -> Vec<Range>,
+    ) -> Result<Self, Error> {
         let (target, target_shape) = match &tensors.target {
-            OwnedTarget::Indices(labels) => (upload(ctx, &label_bytes(labels)), labels.shape()),
-            OwnedTarget::Values(values) => (upload(ctx, &bytes(values)), values.shape()),
+            OwnedTarget::Indices(labels) => (label_bytes(labels), labels.shape()),
+            OwnedTarget::Values(values) => (bytes(values), values.shape()),
         };
-        let outputs = [
-            output(Want::LOSS, &cases::loss_shape(loss, tensors)?),
-            output(Want::GRAD, tensors.input.shape()),
-            tensors.input2.as_ref().and_then(|input2| output(Want::GRAD_INPUT2, input2.shape())),
-            output(Want::GRAD_TARGET, target_shape),
-        ];
         let mask = |mask: &ArrayD<bool>| mask.iter().flat_map(|&m| u32::from(m).to_le_bytes()).collect::<Vec<_>>();
-        Ok(Self {
-            input: upload(ctx, &bytes(&tensors.input)),
-            input2: values(&tensors.input2),
-            target,
-            ignore_mask: tensors.ignore_mask.as_ref().map(|m| upload(ctx, &mask(m))),
-            grad_output: values(&tensors.grad_output),
-            outputs: outputs.into_iter().flatten().collect(),
-        })
+        let given = [
+            (Tensor::Input, Some(bytes(&tensors.input))),
+            (Tensor::Input2, tensors.input2.as_ref().map(bytes)),
+            (Tensor::Target, Some(target)),
+            (Tensor::IgnoreMask, tensors.ignore_mask.as_ref().map(mask)),
+            (Tensor::GradOutput, tensors.grad_output.as_ref().map(bytes)),
+        ];
+        let (names, contents): (Vec<_>, Vec<_>) =
+            given.into_iter().filter_map(|(name, bytes)| Some((name, bytes?))).unzip();
+        let inputs = names.into_iter().zip(place(&contents)).collect();
+
+        let shapes = [
+            (Tensor::Loss, Want::LOSS, Some(cases::loss_shape(loss, tensors)?)),
+            (Tensor::GradInput, Want::GRAD, Some(tensors.input.shape().to_vec())),
+            (Tensor::GradInput2, Want::GRAD_INPUT2, tensors.input2.as_ref().map(|x| x.shape().to_vec())),
+            (Tensor::GradTarget, Want::GRAD_TARGET, Some(target_shape.to_vec())),
+        ];
+        let wanted: Vec<_> = shapes
+            .into_iter()
+            .filter_map(|(name, part, shape)| want.contains(part).then_some((name, shape?)))
+            .collect();
+        let contents: Vec<Vec<u8>> =
+            wanted.iter().map(|(_, shape)| bytes(&ArrayD::from_elem(shape.clone(), UNTOUCHED))).collect();
+        let outputs =
+            wanted.into_iter().zip(place(&contents)).map(|((name, shape), range)| (name, shape, range)).collect();
+        Ok(Self { inputs, outputs })
+    }
+
+    /// Where a tensor lies.
+    pub fn range(&self, tensor: Tensor) -> Option<&Range> {
+        let inputs = self.inputs.iter().map(|(name, range)| (name, range));
+        let outputs = self.outputs.iter().map(|(name, _, range)| (name, range));
+        inputs.chain(outputs).find(|(name, _)| **name == tensor).map(|(_, range)| range)
     }
 
     pub fn buffers(&self) -> Buffers<'_> {
-        let whole = wgpu::Buffer::as_entire_buffer_binding;
-        let output = |want| self.outputs.iter().find(|output| output.want == want).map(|output| whole(&output.buffer));
+        let binding = |tensor| self.range(tensor).map(Range::binding);
         Buffers {
-            input: Some(whole(&self.input)),
-            input2: self.input2.as_ref().map(whole),
-            target: Some(whole(&self.target)),
-            ignore_mask: self.ignore_mask.as_ref().map(whole),
-            grad_output: self.grad_output.as_ref().map(whole),
-            loss: output(Want::LOSS),
-            grad_input: output(Want::GRAD),
-            grad_input2: output(Want::GRAD_INPUT2),
-            grad_target: output(Want::GRAD_TARGET),
+            input: binding(Tensor::Input),
+            input2: binding(Tensor::Input2),
+            target: binding(Tensor::Target),
+            ignore_mask: binding(Tensor::IgnoreMask),
+            grad_output: binding(Tensor::GradOutput),
+            loss: binding(Tensor::Loss),
+            grad_input: binding(Tensor::GradInput),
+            grad_input2: binding(Tensor::GradInput2),
+            grad_target: binding(Tensor::GradTarget),
             ..Buffers::default()
         }
     }
 
     /// The ranges to read back, in the order of [`Resident::answer`].
     pub fn ranges(&self) -> Vec<wgpu::BufferBinding<'_>> {
-        self.outputs.iter().map(|output| output.buffer.as_entire_buffer_binding()).collect()
+        self.outputs.iter().map(|(_, _, range)| range.binding()).collect()
+    }
+
+    /// The outputs' bytes as they are, with no status in between.
+    pub fn download(&self, ctx: &Context) -> Vec<Vec<u8>> {
+        let part = |range: &Range| {
+            let (start, size) = (range.offset as usize, range.size as usize);
+            download(ctx, &range.buffer)[start..start + size].to_vec()
+        };
+        self.outputs.iter().map(|(_, _, range)| part(range)).collect()
     }
 
     pub fn answer(&self, parts: &[Vec<u8>]) -> Answer {
-        let part = |want| {
-            let (output, bytes) = self.outputs.iter().zip(parts).find(|(output, _)| output.want == want)?;
-            let count = output.shape.iter().product::<usize>();
+        let part = |tensor| {
+            let ((_, shape, _), bytes) = self.outputs.iter().zip(parts).find(|((name, ..), _)| *name == tensor)?;
+            let count = shape.iter().product::<usize>();
             let values = bytemuck::pod_collect_to_vec::<u8, f32>(bytes);
-            Some(ArrayD::from_shape_vec(IxDyn(&output.shape), values[..count].to_vec()).expect("one value per element"))
+            Some(ArrayD::from_shape_vec(IxDyn(shape), values[..count].to_vec()).expect("one value per element"))
         };
         Answer {
-            loss: part(Want::LOSS),
-            grad_input: part(Want::GRAD),
-            grad_input2: part(Want::GRAD_INPUT2),
-            grad_target: part(Want::GRAD_TARGET),
+            loss: part(Tensor::Loss),
+            grad_input: part(Tensor::GradInput),
+            grad_input2: part(Tensor::GradInput2),
+            grad_target: part(Tensor::GradTarget),
         }
     }
 
@@ -158,13 +221,6 @@ pub fn run_despite_status(
     submit(ctx, first);
     let status = readback.wait().map(|_| ());
     Ok((resident.answer(&resident.download(ctx)), status))
-}
-
-impl Resident {
-    /// The outputs' bytes as they are, with no status in between.
-    pub fn download(&self, ctx: &Context) -> Vec<Vec<u8>> {
-        self.outputs.iter().map(|output| download(ctx, &output.buffer)).collect()
-    }
 }
 
 /// A buffer's bytes.

@@ -1,0 +1,138 @@
+// Multi-class margin loss of scores x with class index t, margin m, power p and class weights w; z_c = m - x_t + x_c:
+//
+//   loss = w_t / C sum over c != t of max(0, z_c)^p
+//   dloss/dx_c = w_t / C p max(0, z_c)^(p - 1) where z_c > 0, else 0; at t minus the sum of those
+//
+// https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiMarginLoss.html
+//
+// Scores are halved before they are subtracted: a difference of finite floats may overflow, half of it cannot.
+
+struct Params {
+    half_margin: f32,
+    per_class: f32,     // 1 / C
+}
+
+override HAS_WEIGHT: bool = false;
+override SQUARED: bool = false;     // p = 2
+
+const ACCUMULATES = true;
+
+struct Row {
+    at: u32,
+    label: Label,
+    offset: u32,        // bits of (m - x_t) / 2
+    share: f32,         // w_t / C
+}
+
+struct Acc {
+    loss: f32,
+    pull: f32,          // sum of the derivatives
+    flags: u32,
+}
+
+struct Closed {
+    loss: u32,
+    poison: u32,
+    scale: f32,
+    at_label: f32,
+}
+
+const FOUND_NAN = 1u;
+const FOUND_INF = 2u;
+
+fn open_row(index: u32, at: u32) -> Row {
+    let label = read_label(target_data[index]);
+    var w = 1.0;
+    if (HAS_WEIGHT) {
+        w = weight[label.class_index];
+    }
+    let offset = x_add(bitcast<u32>(u.params.half_margin), x_neg(half_bits(load_logit(at, label.class_index))));
+    return Row(at, label, offset, w * u.params.per_class);
+}
+
+fn skips_row(row: Row) -> bool {
+    return row.label.state != COUNTS;
+}
+
+fn acc_new() -> Acc {
+    return Acc(0.0, 0.0, 0u);
+}
+
+// Half of max(0, z_c), as bits.
+fn half_excess(row: Row, bits: u32) -> u32 {
+    return x_relu(x_add(row.offset, half_bits(bits)));
+}
+
+// d max(0, z)^p / dz.
+fn slope(half_z: u32) -> f32 {
+    var d = 1.0;
+    if (SQUARED) {
+        d = 4.0 * bitcast<f32>(half_z);
+    }
+    return select(0.0, d, x_positive(half_z));
+}
+
+fn add_class(before: Acc, row: Row, bits: u32, j: u32) -> Acc {
+    if (j == row.label.class_index || j >= u.frame.classes) {
+        return before;
+    }
+    var acc = before;
+    let half_z = half_excess(row, bits);
+    acc.flags |= select(0u, FOUND_NAN, is_nan(half_z)) | select(0u, FOUND_INF, half_z == INF_BITS);
+    let h = finite_or_zero(half_z);
+    // Scaled before it is summed: the mean of finite terms stays finite.
+    if (SQUARED) {
+        acc.loss += (2.0 * h) * (2.0 * h * row.share);
+    } else {
+        acc.loss += h * (2.0 * row.share);
+    }
+    acc.pull += slope(half_z);
+    return acc;
+}
+
+fn acc_quad(acc: Acc, row: Row, bits: vec4<u32>, j: u32) -> Acc {
+    let a = add_class(acc, row, bits.x, j);
+    let b = add_class(a, row, bits.y, j + 1u);
+    let c = add_class(b, row, bits.z, j + 2u);
+    return add_class(c, row, bits.w, j + 3u);
+}
+
+fn acc_add(acc: Acc, row: Row, block: Block) -> Acc {
+    let a = acc_quad(acc_new(), row, block.a, block.first.x);
+    let b = acc_quad(a, row, block.b, block.first.y);
+    let c = acc_quad(b, row, block.c, block.first.z);
+    let d = acc_quad(c, row, block.d, block.first.w);
+    return Acc(acc.loss + d.loss, acc.pull + d.pull, acc.flags | d.flags);
+}
+
+fn acc_join(acc: Acc) -> Acc {
+    return Acc(group_sum(acc.loss), group_sum(acc.pull), group_or(acc.flags));
+}
+
+fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
+    var loss = bitcast<u32>(acc.loss);
+    if (skips_row(row)) {
+        loss = skipped_loss(row.label);
+    } else if ((acc.flags & FOUND_NAN) != 0u) {
+        loss = NAN_BITS;
+    } else if (acc.flags != 0u) {
+        loss = x_mul(INF_BITS, bitcast<u32>(row.share));
+    }
+    let scale = upstream.factor * row.share;
+    return Closed(loss, upstream.poison, scale, -scale * acc.pull);
+}
+
+fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    let slopes = vec4<f32>(
+        slope(half_excess(row, bits.x)),
+        slope(half_excess(row, bits.y)),
+        slope(half_excess(row, bits.z)),
+        slope(half_excess(row, bits.w)),
+    );
+    let is_label = vec4<u32>(row.label.class_index - j) == IN_QUAD;
+    return bitcast<vec4<u32>>(select(closed.scale * slopes, vec4<f32>(closed.at_label), is_label));
+}
+
+fn grad_target_value(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
+    return 0u;
+}

@@ -1,0 +1,123 @@
+// Multi-label soft margin loss of rows of logits x with targets y in {0, 1} (or soft) and class weights w:
+//
+//   loss = 1 / C sum_c w_c (y_c softplus(-x_c) + (1 - y_c) softplus(x_c))
+//   dloss/dx_c = w_c / C ((1 - y_c) sigmoid(x_c) - y_c sigmoid(-x_c))
+//
+// https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiLabelSoftMarginLoss.html
+
+struct Params {
+    per_class: f32,     // 1 / C
+}
+
+override HAS_WEIGHT: bool = false;
+
+const ACCUMULATES = true;
+
+struct Row {
+    at: u32,
+}
+
+struct Acc {
+    loss: f32,
+    low: f32,
+    flags: u32,
+}
+
+struct Closed {
+    loss: u32,
+    poison: u32,
+    scale: f32,
+}
+
+const FOUND_NAN = 1u;
+const FOUND_INF = 2u;
+const FOUND_NEG_INF = 4u;
+
+fn open_row(index: u32, at: u32) -> Row {
+    return Row(at);
+}
+
+fn skips_row(row: Row) -> bool {
+    return false;
+}
+
+fn acc_new() -> Acc {
+    return Acc(0.0, 0.0, 0u);
+}
+
+fn share(c: u32) -> f32 {
+    if (HAS_WEIGHT) {
+        return weight[c] * u.params.per_class;
+    }
+    return u.params.per_class;
+}
+
+fn class_term(row: Row, bits: u32, j: u32) -> u32 {
+    if (j >= u.frame.classes) {
+        return 0u;
+    }
+    let y = target_data[row.at + j * u.frame.inner];
+    let rest = x_add(0x3f800000u, x_neg(y));
+    let term = x_add(x_mul(y, x_softplus(x_neg(bits))), x_mul(rest, x_softplus(bits)));
+    return x_mul(bitcast<u32>(share(j)), term);
+}
+
+fn flags_of(term: u32) -> u32 {
+    return select(0u, FOUND_NAN, is_nan(term)) | select(0u, FOUND_INF, term == INF_BITS)
+        | select(0u, FOUND_NEG_INF, term == NEG_INF_BITS);
+}
+
+fn acc_quad(acc: Acc, row: Row, bits: vec4<u32>, j: u32) -> Acc {
+    let a = class_term(row, bits.x, j);
+    let b = class_term(row, bits.y, j + 1u);
+    let c = class_term(row, bits.z, j + 2u);
+    let d = class_term(row, bits.w, j + 3u);
+    let sum = (finite_or_zero(a) + finite_or_zero(b)) + (finite_or_zero(c) + finite_or_zero(d));
+    return Acc(acc.loss + sum, acc.low, acc.flags | flags_of(a) | flags_of(b) | flags_of(c) | flags_of(d));
+}
+
+fn acc_add(acc: Acc, row: Row, block: Block) -> Acc {
+    let a = acc_quad(acc_new(), row, block.a, block.first.x);
+    let b = acc_quad(a, row, block.b, block.first.y);
+    let c = acc_quad(b, row, block.c, block.first.z);
+    let d = acc_quad(c, row, block.d, block.first.w);
+    // Kahan's sum over blocks.
+    let y = d.loss - acc.low;
+    let sum = launder(acc.loss + y);
+    return Acc(sum, launder(sum - acc.loss) - y, acc.flags | d.flags);
+}
+
+fn acc_join(acc: Acc) -> Acc {
+    return Acc(group_sum(acc.loss - acc.low), 0.0, group_or(acc.flags));
+}
+
+fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
+    var loss = bitcast<u32>(acc.loss);
+    let both = FOUND_INF | FOUND_NEG_INF;
+    if ((acc.flags & FOUND_NAN) != 0u || (acc.flags & both) == both) {
+        loss = NAN_BITS;
+    } else if (acc.flags != 0u) {
+        loss = select(INF_BITS, NEG_INF_BITS, acc.flags == FOUND_NEG_INF);
+    }
+    return Closed(loss, upstream.poison, upstream.factor);
+}
+
+fn grad_class(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
+    let c = min(j, u.frame.classes - 1u);
+    let y = bitcast<f32>(target_data[row.at + c * u.frame.inner]);
+    let g = closed.scale * share(c) * ((1.0 - y) * sigmoid(bits) - y * sigmoid(x_neg(bits)));
+    return bitcast<u32>(g) | nan_poison(bits) | nan_poison(bitcast<u32>(y));
+}
+
+fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    return vec4<u32>(
+        grad_class(row, closed, bits.x, j),
+        grad_class(row, closed, bits.y, j + 1u),
+        grad_class(row, closed, bits.z, j + 2u),
+        grad_class(row, closed, bits.w, j + 3u),
+    );
+}
+
+fn grad_target_value(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
+    return 0u;
+}

@@ -1,0 +1,272 @@
+//! Divergences between two rows of logits.
+
+use bytemuck::{Pod, Zeroable};
+use ndarray::ArrayView1;
+
+use super::classes::{Classes, Takes, class_builders};
+use super::{Loss, LossInfo, Options, Twin, params};
+use crate::error::Error;
+use crate::kernel::Kernel;
+use crate::link::part;
+use crate::problem::{Problem, Reduction, TargetKind, Want};
+use crate::reference::{self, Real, RowGrads, RowIn, RowTarget, RowTwin, Sum};
+use crate::tensors::{Answer, OwnedTarget, OwnedTensors, Tensors};
+
+pub(super) const INFO: LossInfo = LossInfo {
+    name: "kl_from_logits",
+    type_name: "KlFromLogits",
+    pytorch: "(none)",
+    formula: "T^2 KL(softmax(y / T) | softmax(x / T))",
+    from_options: |options| KlFromLogits::from_options(options).map(|loss| Box::new(loss) as Box<dyn Loss>),
+    params: params!(Params: half_inverse_t, square, temperature, beta),
+    variants,
+};
+
+/// Divergences between the softmaxes of two rows of logits, student x (the input) and teacher y (the target), at temperature T, for
+/// distillation. With Q = softmax(x / T) and P = softmax(y / T), by [`direction`](Self::direction):
+///
+/// forward: T² KL(P | Q);  reverse: T² KL(Q | P);
+/// JSD(b): T² (b KL(P | M) + (1 - b) KL(Q | M)),  M = b P + (1 - b) Q
+///
+/// Forward: d loss / d x = T (Q - P),  d loss / d y = T P (log P - log Q - KL). Both sides have gradients in every direction. The
+/// factor T² keeps the gradient's size independent of T.
+///
+/// **Shapes.** Logits (C), (N, C) or (N, C, d1, ...), or any [`class_axis`](Self::class_axis); the teacher's of the same shape.
+/// **Mean** divides by the number of rows, as `batchmean` does in PyTorch.
+///
+/// **Edges.** A class that is -inf on both sides contributes 0. -inf in the student where the teacher has probability gives +inf
+/// (forward; the other way round in reverse); JSD stays finite. NaN or +inf, or nothing but -inf, makes that row NaN.
+///
+/// **By hand.** x = (0, 0), y = (log 3, 0), T = 1: P = (3/4, 1/4), forward = 3/4 log(3/2) + 1/4 log(1/2) = 0.13081, gradient (-1/4, 1/4).
+///
+/// Source: Hinton et al., [arXiv 1503.02531](https://arxiv.org/abs/1503.02531); JSD as in Agarwal et al.,
+/// [arXiv 2306.13649](https://arxiv.org/abs/2306.13649).
+///
+/// ```
+/// use deeploss::{Context, KlFromLogits, Loss};
+/// use ndarray::array;
+///
+/// let (student, teacher) = (array![[0.0_f32, 0.0]], array![[3.0_f32.ln(), 0.0]]);
+/// let out = KlFromLogits::new().evaluate(&Context::cpu(), student.view(), teacher.view())?;
+/// assert!((out.scalar().unwrap() - 0.130_812).abs() < 1e-6);
+/// assert!((out.grad_input.unwrap()[[0, 0]] + 0.25).abs() < 1e-6);
+/// # Ok::<(), deeploss::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct KlFromLogits {
+    classes: Classes,
+    temperature: f32,
+    direction: Direction,
+}
+
+/// Which divergence [`KlFromLogits`] computes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Direction {
+    /// KL(teacher | student): the student covers the teacher.
+    #[default]
+    Forward,
+    /// KL(student | teacher): the student seeks a mode of the teacher.
+    Reverse,
+    /// The generalised Jensen-Shannon divergence with weight b in 0 ..= 1 of the teacher.
+    Jsd(f32),
+}
+
+impl Default for KlFromLogits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// `Params` in the WGSL file.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Params {
+    half_inverse_t: f32,
+    square: f32,
+    temperature: f32,
+    beta: f32,
+}
+
+impl KlFromLogits {
+    /// Temperature 1, forward, mean reduction.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { classes: Classes::none_ignored(), temperature: 1.0, direction: Direction::Forward }
+    }
+
+    class_builders!();
+
+    /// The temperature T > 0 that both sides' logits are divided by.
+    #[must_use]
+    pub fn temperature(mut self, temperature: f32) -> Self {
+        self.temperature = temperature;
+        self
+    }
+
+    /// Which divergence.
+    #[must_use]
+    pub fn direction(mut self, direction: Direction) -> Self {
+        self.direction = direction;
+        self
+    }
+
+    fn from_options(options: &Options) -> Result<Self, Error> {
+        options.only(&["temperature", "direction", "beta", "reduction"])?;
+        let beta = options.number("beta")?.unwrap_or(0.5) as f32;
+        let direction = match options.text("direction")? {
+            None | Some("forward") => Direction::Forward,
+            Some("reverse") => Direction::Reverse,
+            Some("jsd") => Direction::Jsd(beta),
+            Some(other) => return Err(Error::value("direction", "forward, reverse or jsd", other)),
+        };
+        let temperature = options.number("temperature")?.unwrap_or(1.0) as f32;
+        Ok(Self { classes: Classes::none_ignored().with_options(options)?, temperature, direction })
+    }
+}
+
+fn variants(_: usize) -> Vec<Box<dyn Loss>> {
+    let base = KlFromLogits::new;
+    vec![
+        Box::new(base()),
+        Box::new(base().temperature(2.5)),
+        Box::new(base().direction(Direction::Reverse).temperature(0.75)),
+        Box::new(base().direction(Direction::Jsd(0.5))),
+        Box::new(base().direction(Direction::Jsd(0.1)).temperature(2.0)),
+    ]
+}
+
+impl Loss for KlFromLogits {
+    fn info(&self) -> &'static LossInfo {
+        &INFO
+    }
+
+    fn kernel(&self, problem: &Problem) -> Result<Kernel, Error> {
+        let t = self.temperature;
+        if !(t > 0.0 && t.is_finite()) {
+            return Err(Error::value("temperature", "a finite number > 0", t));
+        }
+        let beta = match self.direction {
+            Direction::Jsd(beta) if !(0.0..=1.0).contains(&beta) => {
+                return Err(Error::value("direction", "JSD with a weight in 0 ..= 1", beta));
+            }
+            Direction::Jsd(beta) => beta,
+            Direction::Forward | Direction::Reverse => 0.5,
+        };
+        let params = Params { half_inverse_t: 0.5 / t, square: t * t, temperature: t, beta };
+        let takes = Takes {
+            values: true,
+            grad_target: true,
+            revisits: true,
+            flags: vec![
+                ("REVERSE", self.direction == Direction::Reverse),
+                ("JSD", matches!(self.direction, Direction::Jsd(_))),
+            ],
+            ..Takes::default()
+        };
+        self.classes.kernel(problem, part!("losses/kl_from_logits.wgsl"), takes, bytemuck::bytes_of(&params))
+    }
+
+    fn with_reduction(&self, reduction: Reduction) -> Box<dyn Loss> {
+        Box::new(self.clone().reduction(reduction))
+    }
+
+    fn ignores(&self, target: i64) -> bool {
+        self.classes.ignore.contains(&target)
+    }
+
+    fn sample(&self, shape: &[usize], seed: u64) -> OwnedTensors {
+        let mut tensors = self.classes.sample(shape, seed, TargetKind::Values);
+        tensors.target = OwnedTarget::Values(self.classes.sample(shape, seed ^ 1, TargetKind::Values).input);
+        tensors
+    }
+}
+
+impl<F: Real> Twin<F> for KlFromLogits {
+    fn compute(&self, kernel: &Kernel, tensors: &Tensors<'_, F>, want: Want) -> Answer<F> {
+        reference::rows(self, kernel, tensors, want)
+    }
+}
+
+impl<F: Real> RowTwin<F> for KlFromLogits {
+    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+        let RowTarget::Values(y) = row.target else { return F::nan() };
+        let x = row.logits;
+        let (zero, one) = (F::zero(), F::one());
+        let t = F::of(f64::from(self.temperature));
+        let beta = if let Direction::Jsd(beta) = self.direction { F::of(f64::from(beta)) } else { zero };
+        let (Some(q), Some(p)) = (LogSoftmax::of(x, t), LogSoftmax::of(y, t)) else {
+            grads.input.iter_mut().for_each(|g| g.fill(F::nan()));
+            grads.target.iter_mut().for_each(|g| g.fill(F::nan()));
+            return F::nan();
+        };
+        // p, q, u, v of the derivation in the WGSL file; where a probability is 0, so is what multiplies it.
+        let term = |c: usize| {
+            let (log_q, log_p) = (q.log(x[c]), p.log(y[c]));
+            let (q, p) = (log_q.exp(), log_p.exp());
+            let kept = |probability: F, value: F| if probability > zero { value } else { zero };
+            match self.direction {
+                Direction::Forward => (p, q, kept(p, log_p - log_q), zero),
+                Direction::Reverse => (p, q, zero, kept(q, log_q - log_p)),
+                Direction::Jsd(_) => {
+                    let rest = one - beta;
+                    let u = kept(p, -beta * log_mix(beta, rest, log_q - log_p));
+                    (p, q, u, kept(q, -rest * log_mix(rest, beta, log_p - log_q)))
+                }
+            }
+        };
+        let classes = || (0..x.len()).map(term);
+        let loss = classes().map(|(p, q, u, v)| p * u + q * v).collect::<Sum<F>>().total();
+        let u_mean = classes().map(|(p, _, u, _)| p * u).collect::<Sum<F>>().total();
+        let v_mean = classes().map(|(_, q, _, v)| q * v).collect::<Sum<F>>().total();
+        let scale = row.scale * t;
+        for c in 0..x.len() {
+            let (p, q, u, v) = term(c);
+            if let Some(grad) = &mut grads.input {
+                grad[c] = scale * if self.direction == Direction::Forward { q - p } else { q * (v - v_mean) };
+            }
+            if let Some(grad) = &mut grads.target {
+                grad[c] = scale * if self.direction == Direction::Reverse { p - q } else { p * (u - u_mean) };
+            }
+        }
+        loss * t * t
+    }
+}
+
+/// The log-softmax of a row at a temperature; `None` for a row without one.
+struct LogSoftmax<F> {
+    half_inverse_t: F,
+    half_m: F,
+    log_d: F,
+}
+
+impl<F: Real> LogSoftmax<F> {
+    fn of(row: ArrayView1<'_, F>, t: F) -> Option<Self> {
+        if row.iter().any(|v| v.is_nan() || *v == F::infinity()) {
+            return None;
+        }
+        let half_inverse_t = F::of(0.5) / t;
+        let half_m = row.iter().fold(F::neg_infinity(), |m, &v| m.max(v * half_inverse_t));
+        if half_m == F::neg_infinity() {
+            return None;
+        }
+        let unscaled = Self { half_inverse_t, half_m, log_d: F::zero() };
+        let d = row.iter().map(|&v| unscaled.log(v).exp()).collect::<Sum<F>>().total();
+        Some(Self { log_d: d.ln(), ..unscaled })
+    }
+
+    fn log(&self, v: F) -> F {
+        let h = v * self.half_inverse_t - self.half_m;
+        (h + h) - self.log_d
+    }
+}
+
+/// log(a + b exp d) for a + b = 1.
+fn log_mix<F: Real>(a: F, b: F, d: F) -> F {
+    if b == F::zero() {
+        F::zero()
+    } else if d <= F::zero() {
+        (b * d.exp_m1()).ln_1p()
+    } else {
+        d + (a * (-d).exp_m1()).ln_1p()
+    }
+}
