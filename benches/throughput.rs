@@ -46,7 +46,7 @@ exit status: 0; 1 if there is no adapter or a result is wrong; 2 if the argument
 const SHAPES: [[usize; 2]; 4] = [[8192, 10], [4096, 1000], [1024, 32_000], [256, 128_256]];
 const REPEAT: usize = 7;
 /// Rounds go on until they have taken so long: the median of a short call needs more of them.
-const ROUNDS_TIME: Duration = Duration::from_millis(1000);
+const ROUNDS_TIME: Duration = Duration::from_secs(2);
 const MAX_ROUNDS: usize = 201;
 const WARM_UP_ROUNDS: usize = 2;
 const SEED: u64 = 1;

@@ -26,6 +26,10 @@ pub enum Tensor {
     GradTarget,
     /// Scratch: the gradient of a broadcast input, before it is summed up.
     WideGradInput,
+    /// Scratch: partial sums of such a gradient.
+    PartialInput,
+    /// Scratch: partial sums of the other.
+    PartialSecond,
     /// Scratch: how often each class is listed.
     Marks,
     /// Scratch: the gradient of a broadcast second input or target.
@@ -60,6 +64,8 @@ impl Tensor {
             Self::GradInput => "grad_input",
             Self::GradInput2 => "grad_input2",
             Self::Marks => "marks",
+            Self::PartialInput => "partial_input",
+            Self::PartialSecond => "partial_second",
             Self::WideGradInput => "wide_grad_input",
             Self::WideGradSecond => "wide_grad_second",
             Self::GradTarget => "grad_target",
@@ -168,6 +174,8 @@ const REDUCE_CHUNK: usize = 8192;
 const MAX_RECORDS: usize = 16_384;
 /// Workgroups that an element-wise kernel is cut into, if there are items enough.
 const ITEM_WORKGROUPS: usize = 2048;
+/// Items that one group sums of a broadcast gradient.
+const FOLD_CHUNK: usize = 65_536;
 /// Words before the records, and of one record, in `work`: RECORDS_AT and RECORD_WORDS in records.wgsl.
 const WORK_HEADER_WORDS: usize = 8;
 const RECORD_WORDS: usize = 8;
@@ -501,12 +509,13 @@ impl Planner<'_> {
     fn push_rows(&self, plan: &mut Plan, shape: RowShape, items: Tensor) -> Result<(), Error> {
         let strategy = plan.strategy.0;
         let sample = bytes_of(shape.classes * shape.inner);
-        let per_band = outer_per_band(sample, self.facts)
+        let per_band = outer_per_band(sample, shape.outer, self.facts)
             .ok_or_else(|| self.too_large(format!("a sample of {} x {} logits", shape.classes, shape.inner)))?;
         let vectors = shape.inner == 1 && shape.classes.is_multiple_of(4);
         let (quads, quad) =
             if vectors { (part!("common/quads_vec4.wgsl"), 16) } else { (part!("common/quads_scalar.wgsl"), 4) };
         let mut constants = self.loss_constants(strategy);
+        constants.push(("HAS_WEIGHT", u32::from(self.kernel.weight != WeightSource::None)));
         constants.extend([self.ignore_constant(), ("WANT_GRAD_TARGET", u32::from(self.wants(Want::GRAD_TARGET)))]);
         let mut parts = vec![self.kernel.source, part!("skeleton/rows.wgsl"), quads, strategy.part()];
         if !self.kernel.revisits {
@@ -657,7 +666,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Sums the wide gradient of a broadcast tensor to its own shape.
+    /// Sums the wide gradient of a broadcast tensor to its own shape; in two steps where each element collects many items.
     fn push_fold(
         &self,
         plan: &mut Plan,
@@ -666,21 +675,47 @@ impl Planner<'_> {
         to: Tensor,
         operand: &Operand,
     ) -> Result<(), Error> {
+        let owns = operand.strides.map(|stride| stride > 0);
+        let kept = std::array::from_fn(|k| if owns[k] { shape.dims[k] } else { 1 });
+        let shared: [usize; 4] = std::array::from_fn(|k| if owns[k] { 1 } else { shape.dims[k] });
+        let (elements, collected) = (operand.len(), shared.iter().product::<usize>());
+        let chunk = FOLD_CHUNK;
+        let segments = collected.div_ceil(chunk).max(1);
+        if segments == 1 {
+            return self.push_fold_step(plan, (from, to), shape.dims, shared, kept, (elements, collected, 1));
+        }
+        let partial = if from == Tensor::WideGradInput { Tensor::PartialInput } else { Tensor::PartialSecond };
+        plan.scratch.push((partial, bytes_of(segments * elements)));
+        self.push_fold_step(plan, (from, partial), shape.dims, shared, kept, (elements, collected, segments))?;
+        let by_segment = [1, 1, segments, elements];
+        let steps = ([1, 1, segments, 1], [1, 1, 1, elements]);
+        self.push_fold_step(plan, (partial, to), by_segment, steps.0, steps.1, (elements, segments, 1))
+    }
+
+    /// One fold: every element of `to` collects so many items of `from`, in so many segments.
+    fn push_fold_step(
+        &self,
+        plan: &mut Plan,
+        (from, to): (Tensor, Tensor),
+        dims: [usize; 4],
+        shared: [usize; 4],
+        kept: [usize; 4],
+        (elements, collected, segments): (usize, usize, usize),
+    ) -> Result<(), Error> {
         let strategy = RowStrategy::for_reduction(self.facts);
         let binds = vec![self.bind(plan, 1, from, false), self.bind(plan, 2, to, true)];
         if binds.iter().any(|bind| bind.tensor == Tensor::Nothing) {
             return Ok(());
         }
-        let kept = std::array::from_fn(|k| if operand.strides[k] > 0 { shape.dims[k] } else { 1 });
-        let shared = std::array::from_fn(|k| if operand.strides[k] > 0 { 1 } else { shape.dims[k] });
-        let grid = self.grid(operand.len())?;
+        let grid = self.grid(elements * segments)?;
         let frame = Frame {
-            rows: operand.len() as u32,
-            item_count: shared.iter().product::<usize>() as u32,
+            rows: elements as u32,
+            item_count: collected as u32,
+            chunk: collected.div_ceil(segments) as u32,
             grid_x: grid[0],
             ..self.frame()
         };
-        let params = [shape.dims, operand.strides, shared, kept].map(words);
+        let params = [dims, shared, kept].map(words);
         let parts = vec![
             part!("skeleton/fold.wgsl"),
             strategy.part(),
@@ -795,18 +830,18 @@ fn broadcast_bytes(shape: &Broadcast) -> Vec<u8> {
     bytemuck::bytes_of(&rows).to_vec()
 }
 
-/// Samples per dispatch such that each band of logits fits a binding and starts at an aligned offset.
-fn outer_per_band(sample: u64, facts: &AdapterFacts) -> Option<usize> {
-    if sample == 0 {
-        return Some(usize::MAX);
-    }
-    let step = facts.offset_alignment / gcd(facts.offset_alignment, sample);
+/// Samples per dispatch, of `samples` in all, such that each band of logits fits a binding and the next one starts at an
+/// aligned offset.
+fn outer_per_band(sample: u64, samples: usize, facts: &AdapterFacts) -> Option<usize> {
     // Element numbers in a band are 32 bits.
-    let most = facts.max_binding.min(1 << 33) / sample;
-    match most / step * step {
-        // One sample needs no aligned successor only if the batch ends with it; keep the rule simple.
+    let most = usize::try_from(facts.max_binding.min(1 << 33) / sample.max(1)).unwrap_or(usize::MAX);
+    if samples <= most {
+        return Some(samples.max(1));
+    }
+    let step = facts.offset_alignment / gcd(facts.offset_alignment, sample.max(1));
+    match most / step as usize * step as usize {
         0 => None,
-        outer => usize::try_from(outer).ok(),
+        outer => Some(outer),
     }
 }
 

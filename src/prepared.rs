@@ -54,12 +54,7 @@ impl<'a> Buffers<'a> {
             Tensor::GradInput => self.grad_input.as_ref(),
             Tensor::GradInput2 => self.grad_input2.as_ref(),
             Tensor::GradTarget => self.grad_target.as_ref(),
-            Tensor::Marks
-            | Tensor::WideGradInput
-            | Tensor::WideGradSecond
-            | Tensor::Items
-            | Tensor::Work
-            | Tensor::Nothing => None,
+            _ => None,
         }
     }
 }
@@ -163,10 +158,10 @@ impl Prepared {
         for &(tensor, size) in &self.plan.sizes {
             if size > 0 && self.own(tensor).is_none() {
                 check(tensor.name(), buffers.get(tensor), size, self.gpu.facts.offset_alignment)?;
-                if tensor.is_output() {
-                    self.check_apart(tensor, buffers)?;
-                }
             }
+        }
+        for &(tensor, _) in self.plan.sizes.iter().filter(|(tensor, _)| tensor.is_output()) {
+            self.check_apart(tensor, buffers)?;
         }
         let groups = self
             .plan

@@ -83,7 +83,9 @@ fn more_than_65535_rows() {
 #[test]
 fn every_number_of_dimensions() {
     table(|rows| {
-        for shape in [&[9][..], &[40], &[3, 5, 7], &[2, 130, 3, 2], &[2, 4, 1, 1], &[1, 33, 65], &[2, 3, 2, 2, 2], &[3, 2, 5, 4]] {
+        for shape in
+            [&[9][..], &[40], &[3, 5, 7], &[2, 130, 3, 2], &[2, 4, 1, 1], &[1, 33, 65], &[2, 3, 2, 2, 2], &[3, 2, 5, 4]]
+        {
             check_shape(rows, shape, &[Reduction::None, Reduction::Mean]);
         }
     });

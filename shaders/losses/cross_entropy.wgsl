@@ -20,7 +20,6 @@ struct Params {
 }
 
 override PROBABILITIES: bool = false;   // target holds probabilities, else class indices
-override HAS_WEIGHT: bool = false;
 override SMOOTHING: bool = false;
 
 const ACCUMULATES = true;
@@ -45,13 +44,6 @@ struct Closed {
     scale: f32,
     scale_p: f32,       // what exp(x_j - m) is multiplied with
     at_label: f32,      // gradient at the class index
-}
-
-fn class_weight(c: u32) -> f32 {
-    if (HAS_WEIGHT) {
-        return weight[c];
-    }
-    return 1.0;
 }
 
 fn open_row(index: u32, at: u32) -> Row {

@@ -12,7 +12,6 @@ struct Params {
     per_class: f32,     // 1 / C
 }
 
-override HAS_WEIGHT: bool = false;
 override SQUARED: bool = false;     // p = 2
 
 const ACCUMULATES = true;
@@ -42,12 +41,8 @@ const FOUND_INF = 2u;
 
 fn open_row(index: u32, at: u32) -> Row {
     let label = read_label(target_data[index]);
-    var w = 1.0;
-    if (HAS_WEIGHT) {
-        w = weight[label.class_index];
-    }
     let offset = x_add(bitcast<u32>(u.params.half_margin), x_neg(half_bits(load_logit(at, label.class_index))));
-    return Row(at, label, offset, w * u.params.per_class);
+    return Row(at, label, offset, class_weight(label.class_index) * u.params.per_class);
 }
 
 fn skips_row(row: Row) -> bool {

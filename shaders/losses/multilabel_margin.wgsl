@@ -183,9 +183,9 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
 }
 
 // For classes i that are not listed: over the labels, how many exceed.
-fn count_labels(row: Row, x_i: vec4<u32>, active: bool) -> vec4<f32> {
+fn count_labels(row: Row, x_i: vec4<u32>, wanted: bool) -> vec4<f32> {
     var count = vec4<f32>(0.0);
-    var open = active;
+    var open = wanted;
     for (var k = 0u; k < u.frame.classes && open; k += 4u) {
         let labels = labels_up_to_end(row.at, k);
         count += (exceeds_label(row, x_i, labels.x) + exceeds_label(row, x_i, labels.y))
@@ -208,10 +208,10 @@ fn exceeds(x_i: u32, x_j: u32) -> f32 {
 }
 
 // For class j that is listed: over the classes that are not, how many exceed.
-fn count_others(row: Row, x_j: vec4<u32>, active: bool) -> vec4<f32> {
+fn count_others(row: Row, x_j: vec4<u32>, wanted: bool) -> vec4<f32> {
     var count = vec4<f32>(0.0);
     let quads = (u.frame.classes + 3u) / 4u;
-    for (var q = select(quads, 0u, active); q < quads; q++) {
+    for (var q = select(quads, 0u, wanted); q < quads; q++) {
         let counts =
             (marks_of_quad(row, 4u * q) == vec4<u32>(0u)) & (vec4<u32>(4u * q) + IN_QUAD < vec4<u32>(u.frame.classes));
         let x = load_quad(row.at, q);

@@ -9,8 +9,6 @@ struct Params {
     per_class: f32,     // 1 / C
 }
 
-override HAS_WEIGHT: bool = false;
-
 const ACCUMULATES = true;
 
 struct Row {
@@ -46,10 +44,7 @@ fn acc_new() -> Acc {
 }
 
 fn share(c: u32) -> f32 {
-    if (HAS_WEIGHT) {
-        return weight[c] * u.params.per_class;
-    }
-    return u.params.per_class;
+    return class_weight(c) * u.params.per_class;
 }
 
 fn class_term(row: Row, bits: u32, j: u32) -> u32 {

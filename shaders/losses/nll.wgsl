@@ -10,8 +10,6 @@ struct Params {
     spare: vec4<u32>,
 }
 
-override HAS_WEIGHT: bool = false;
-
 const ACCUMULATES = false;
 
 struct Row {
@@ -50,10 +48,7 @@ fn acc_join(acc: Acc) -> Acc {
 }
 
 fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
-    var w = 1.0;
-    if (HAS_WEIGHT) {
-        w = weight[row.label.class_index];
-    }
+    let w = class_weight(row.label.class_index);
     let bits = load_logit(row.at, row.label.class_index);
     var loss = bitcast<u32>(-w * ordinary(bits));
     if (skips_row(row)) {

@@ -15,7 +15,6 @@ struct Params {
     soft: f32,          // e / C
 }
 
-override HAS_WEIGHT: bool = false;
 override SMOOTHING: bool = false;
 
 const ACCUMULATES = true;
@@ -63,11 +62,7 @@ fn skips_row(row: Row) -> bool {
 }
 
 fn share(row: Row, c: u32) -> f32 {
-    var w = 1.0;
-    if (HAS_WEIGHT) {
-        w = weight[c];
-    }
-    return w * (u.params.soft + select(0.0, u.params.hard, c == row.label.class_index));
+    return class_weight(c) * (u.params.soft + select(0.0, u.params.hard, c == row.label.class_index));
 }
 
 fn acc_new() -> Acc {

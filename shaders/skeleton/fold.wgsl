@@ -2,8 +2,7 @@
 
 struct Params {
     dims: vec4<u32>,        // the items' shape
-    strides: vec4<u32>,     // of the tensor; 0 where it is broadcast
-    shared_dims: vec4<u32>, // dims where it is broadcast, else 1
+    shared_dims: vec4<u32>, // dims where the tensor is broadcast, else 1
     kept_dims: vec4<u32>,   // dims where it is not, else 1
 }
 
@@ -25,21 +24,24 @@ fn coordinates(i: u32, d: vec4<u32>) -> vec4<u32> {
 
 @compute @workgroup_size(WORKGROUP)
 fn fold(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let element = enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
-    if (element >= u.frame.rows) {
+    let group = enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
+    // Segments of the items to collect, one after the other; all elements of the first segment come first.
+    let segment = group / u.frame.rows;
+    let start = segment * u.frame.chunk;
+    if (start >= u.frame.item_count) {
         return;
     }
+    let end = min(start + u.frame.chunk, u.frame.item_count);
     let d = u.params.dims;
     let steps = vec4<u32>(d.y * d.z * d.w, d.z * d.w, d.w, 1u);
-    let kept = coordinates(element, u.params.kept_dims);
-    let base = dot(kept, steps);
+    let base = dot(coordinates(group - segment * u.frame.rows, u.params.kept_dims), steps);
     var sum = empty_record();
-    for (var i = lane; i < u.frame.item_count; i += LANES) {
+    for (var i = start + lane; i < end; i += LANES) {
         sum = add_to(sum, items[base + dot(coordinates(i, u.params.shared_dims), steps)]);
     }
     let high = group_sum(sum.high);
     let low = group_sum(sum.low);
     if (lane == 0u) {
-        folded[element] = high + low;
+        folded[group] = high + low;
     }
 }

@@ -34,6 +34,7 @@ struct Uniforms {
 @group(0) @binding(7) var<storage, read_write> items: array<u32>;
 @group(0) @binding(8) var<storage, read> work: array<u32>;
 
+override HAS_WEIGHT: bool = false;
 override WANT_GRAD: bool = false;
 override WANT_GRAD_TARGET: bool = false;
 
@@ -52,6 +53,13 @@ const IN_QUAD = vec4<u32>(0u, 1u, 2u, 3u);
 
 fn valid_lanes(block: Block, first: u32) -> vec4<bool> {
     return vec4<bool>(block.whole) | (vec4<u32>(first) + IN_QUAD < vec4<u32>(u.frame.classes));
+}
+
+fn class_weight(c: u32) -> f32 {
+    if (HAS_WEIGHT) {
+        return weight[c];
+    }
+    return 1.0;
 }
 
 // The row's element of class 0 in a band's tensors.

@@ -109,11 +109,9 @@ impl Classes {
             ));
         }
         let row_shape = without_axis(&problem.shape, rows.axis);
-        let mut flags = takes.flags;
-        flags.push(("HAS_WEIGHT", self.weight != WeightSource::None));
         Ok(Kernel {
             source,
-            flags,
+            flags: takes.flags,
             params: params.to_vec(),
             layout: Layout::Rows(rows),
             labels: indices.then(|| Labels { ignore: self.ignore.iter().map(|&v| ignore_code(v)).collect() }),

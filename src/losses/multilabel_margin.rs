@@ -160,15 +160,20 @@ impl<F: Real> RowTwin<F> for MultiLabelMargin {
         let half_excess = |i: usize, j: usize| reference::relu(half * x[i] + (half - half * x[j]));
         let per_class = F::one() / F::of(classes as f64);
         let mut sum = Sum::new();
+        // Counts first: whole numbers, which do not round.
+        let mut counts = vec![F::zero(); classes];
         for i in (0..classes).filter(|&i| !is_listed(i)) {
             for &j in &listed {
                 let h = half_excess(i, j);
                 sum.add(h * (two * per_class));
-                if let Some(grad) = grads.input.as_mut().filter(|_| h > F::zero()) {
-                    grad[i] += row.scale * per_class;
-                    grad[j] -= row.scale * per_class;
+                if h > F::zero() {
+                    counts[i] += F::one();
+                    counts[j] -= F::one();
                 }
             }
+        }
+        if let Some(grad) = &mut grads.input {
+            grad.iter_mut().zip(counts).for_each(|(g, count)| *g = row.scale * per_class * count);
         }
         sum.total()
     }
