@@ -6,18 +6,16 @@ mod common;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use common::{Dataset, Panel, Result, Rng, Series};
-use deeploss::{Buffers, Context, CrossEntropy, INSTALL_A_DRIVER, Loss, Prepared, Problem, Tensors, Want, reference};
+use common::{Dataset, Network, Panel, Result, Rng, Series, Sgd};
+use deeploss::{Buffers, Context, CrossEntropy, Loss, Prepared, Problem, Tensors, Want, reference};
 use indicatif::{ProgressBar, ProgressStyle};
-use ndarray::{Array1, Array2, ArrayView, Axis, Dimension, Zip};
+use ndarray::{Array1, Array2, ArrayView, Dimension};
 
 const SEED: u64 = 3;
 const HIDDEN: usize = 128;
 const CLASSES: usize = 10;
 const EPOCHS: usize = 30;
-const BATCH: usize = 64;
-const RATE: f32 = 0.1;
-const MOMENTUM: f32 = 0.9;
+const SGD: Sgd = Sgd { rate: 0.1, momentum: 0.9, decay: 0.0, batch: 64 };
 
 /// What the demo promises: right answers on images it was not trained on, and losses that agree with the CPU's.
 const ACCURACY: f64 = 0.96;
@@ -28,20 +26,19 @@ fn main() -> ExitCode {
 }
 
 fn demo() -> Result<()> {
-    let ctx = Context::new_or_cpu();
+    let ctx = common::context();
     let mut rng = Rng::new(SEED);
     let (train, test) = common::digits()?.split(0.8, &mut rng);
-    println!("device      {}", ctx.describe());
-    if ctx.device().is_none() {
-        println!("            no GPU adapter: {INSTALL_A_DRIVER}");
-    }
     println!("data        handwritten digits, 8x8 pixels: {} to train on, {} to test", train.len(), test.len());
     println!(
-        "network     {}-{HIDDEN}-{CLASSES}, ReLU; SGD, momentum {MOMENTUM}, rate {RATE}, batches of {BATCH}\n",
-        pixels(&train)
+        "network     {}-{HIDDEN}-{CLASSES}, ReLU; SGD, momentum {}, rate {}, batches of {}\n",
+        train.features.ncols(),
+        SGD.momentum,
+        SGD.rate,
+        SGD.batch
     );
 
-    let mut network = Network::new(pixels(&train), &mut rng);
+    let mut network = Network::new(train.features.ncols(), &[HIDDEN], CLASSES, &mut rng);
     let batches = Batches::new(ctx, &train)?;
     let mut record = Record::default();
     record.epoch(&network, &batches, &train, &test)?;
@@ -49,14 +46,14 @@ fn demo() -> Result<()> {
     for epoch in 1..=EPOCHS {
         let mut order: Vec<usize> = (0..train.len()).collect();
         rng.shuffle(&mut order);
-        for rows in order.chunks(BATCH) {
+        for rows in order.chunks(SGD.batch) {
             let batch = train.select(rows);
             let start = Instant::now();
             let pass = network.forward(&batch.features);
             let loss_start = Instant::now();
             let (loss, grad) = batches.loss_and_grad(&pass.logits, &batch.labels)?;
             let loss_time = loss_start.elapsed();
-            network.step(&batch.features, &pass, &grad);
+            network.step(&batch.features, &pass, &grad, SGD);
             record.step(start.elapsed(), loss_time);
             record.compare(&batches.loss, &pass.logits, &batch.labels, loss, &grad)?;
         }
@@ -71,10 +68,6 @@ fn demo() -> Result<()> {
     bar.finish();
     println!();
     record.report(batches.ctx.device().is_some())
-}
-
-fn pixels(data: &Dataset) -> usize {
-    data.features.ncols()
 }
 
 /// On stderr; hidden where that is no terminal.
@@ -107,7 +100,7 @@ impl Batches {
         let mut calls = Vec::new();
         if let Some(device) = ctx.device() {
             // The last batch of an epoch is what remains.
-            for rows in [BATCH, train.len() % BATCH].into_iter().filter(|&rows| rows > 0) {
+            for rows in [SGD.batch, train.len() % SGD.batch].into_iter().filter(|&rows| rows > 0) {
                 let buffer = |label, values: usize| {
                     device.create_buffer(&wgpu::BufferDescriptor {
                         label: Some(label),
@@ -137,9 +130,7 @@ impl Batches {
         if let (Some(call), Some(device), Some(queue)) = (call, self.ctx.device(), self.ctx.queue()) {
             return call.run(device, queue, logits, labels);
         }
-        let answer = self.loss.evaluate(&self.ctx, logits.view(), labels.view())?;
-        let loss = answer.scalar().ok_or("no loss")?;
-        Ok((loss, answer.grad_input.ok_or("no gradient")?.into_dimensionality()?))
+        common::loss_and_grad(self.loss.evaluate(&self.ctx, logits.view(), labels.view())?)
     }
 }
 
@@ -176,74 +167,6 @@ impl Call {
 /// The bytes of an array in row-major order.
 fn dense<T: bytemuck::Pod, D: Dimension>(values: ArrayView<'_, T, D>) -> Result<&[u8]> {
     Ok(bytemuck::cast_slice(values.to_slice().ok_or("expected an array in row-major order")?))
-}
-
-/// x -> relu(x V + a) W + b, with what momentum remembers of each parameter's gradients.
-struct Network {
-    hidden: Layer,
-    out: Layer,
-}
-
-struct Layer {
-    /// (inputs, outputs)
-    weight: Array2<f32>,
-    bias: Array1<f32>,
-    weight_velocity: Array2<f32>,
-    bias_velocity: Array1<f32>,
-}
-
-/// What the backward pass needs of the forward pass.
-struct Pass {
-    hidden: Array2<f32>,
-    logits: Array2<f32>,
-}
-
-impl Network {
-    fn new(inputs: usize, rng: &mut Rng) -> Self {
-        Self { hidden: Layer::new(inputs, HIDDEN, rng), out: Layer::new(HIDDEN, CLASSES, rng) }
-    }
-
-    fn forward(&self, x: &Array2<f32>) -> Pass {
-        let hidden = self.hidden.forward(x).mapv_into(|v| v.max(0.0));
-        let logits = self.out.forward(&hidden);
-        Pass { hidden, logits }
-    }
-
-    /// One step of gradient descent, from the gradient with respect to the logits that the loss gave.
-    fn step(&mut self, x: &Array2<f32>, pass: &Pass, grad_logits: &Array2<f32>) {
-        let mut grad_hidden = grad_logits.dot(&self.out.weight.t());
-        Zip::from(&mut grad_hidden).and(&pass.hidden).for_each(|g, &h| {
-            if h == 0.0 {
-                *g = 0.0;
-            }
-        });
-        self.out.step(&pass.hidden, grad_logits);
-        self.hidden.step(x, &grad_hidden);
-    }
-}
-
-impl Layer {
-    /// He's initialisation: normal with variance 2 / inputs, so that signals keep their size through a ReLU.
-    fn new(inputs: usize, outputs: usize, rng: &mut Rng) -> Self {
-        let deviation = (2.0 / inputs as f32).sqrt();
-        Self {
-            weight: Array2::from_shape_simple_fn((inputs, outputs), || deviation * rng.normal()),
-            bias: Array1::zeros(outputs),
-            weight_velocity: Array2::zeros((inputs, outputs)),
-            bias_velocity: Array1::zeros(outputs),
-        }
-    }
-
-    fn forward(&self, x: &Array2<f32>) -> Array2<f32> {
-        x.dot(&self.weight) + &self.bias
-    }
-
-    fn step(&mut self, x: &Array2<f32>, grad: &Array2<f32>) {
-        self.weight_velocity = MOMENTUM * &self.weight_velocity + x.t().dot(grad);
-        self.bias_velocity = MOMENTUM * &self.bias_velocity + grad.sum_axis(Axis(0));
-        self.weight.scaled_add(-RATE, &self.weight_velocity);
-        self.bias.scaled_add(-RATE, &self.bias_velocity);
-    }
 }
 
 /// Everything measured along the way.
@@ -303,7 +226,7 @@ impl Record {
     }
 
     fn last_epoch(&self) -> String {
-        let (loss, accuracy) = (last(&self.train_loss), last(&self.test_accuracy));
+        let (loss, accuracy) = (common::last(&self.train_loss), common::last(&self.test_accuracy));
         format!("training loss {loss:.4}, test accuracy {:.1} %", 100.0 * accuracy)
     }
 
@@ -320,7 +243,7 @@ impl Record {
             [Panel { title: "Cross-entropy", series: &losses }, Panel { title: "Accuracy", series: &accuracies }];
         common::draw_curves(&file, "epoch", &panels)?;
 
-        let accuracy = last(&self.test_accuracy);
+        let accuracy = common::last(&self.test_accuracy);
         let (step, loss) = (median(&self.step_times), median(&self.loss_times));
         println!("accuracy    {:.1} % of the test images", 100.0 * accuracy);
         println!(
@@ -347,10 +270,6 @@ impl Record {
 /// The larger one; unlike `f64::max`, NaN if one is NaN.
 fn larger(a: f64, b: f64) -> f64 {
     if a >= b || a.is_nan() { a } else { b }
-}
-
-fn last(values: &[f64]) -> f64 {
-    values.last().copied().unwrap_or(f64::NAN)
 }
 
 fn median(times: &[Duration]) -> Duration {

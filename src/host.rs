@@ -8,7 +8,7 @@ use crate::kernel::{Kernel, Layout, WeightSource, ignore_code};
 use crate::losses::{Loss, Twin};
 use crate::prepared::{Buffers, filled_buffer};
 use crate::problem::Want;
-use crate::tensors::{Answer, Target, Tensors};
+use crate::tensors::{Answer, RowStats, Target, Tensors};
 
 /// [`Loss::evaluate_with`] for any loss, on the context's GPU or on the CPU.
 pub(crate) fn evaluate<L: Loss + ?Sized>(
@@ -38,7 +38,14 @@ pub(crate) fn check<F, L: Loss + Twin<F> + ?Sized>(
             return Err(Error::Missing { argument, why: "host arrays take it from the loss' options" });
         }
     }
-    tensors.check_shapes(&kernel.target_shape, &kernel.loss_shape)?;
+    if let Layout::Items(items) = &kernel.layout
+        && items.second.is_some()
+        && !kernel.mask
+        && tensors.input2.is_none()
+    {
+        return Err(Error::Missing { argument: "input2", why: "this loss compares two inputs; give the second one" });
+    }
+    tensors.check_shapes(&kernel.target_shape, &kernel.item_shape, &kernel.loss_shape)?;
     if let (Target::Indices(labels), Layout::Rows(rows), Some(_)) = (&tensors.target, &kernel.layout, &kernel.labels) {
         let classes = rows.classes;
         for (row, &value) in labels.iter().enumerate() {
@@ -95,6 +102,7 @@ fn on_gpu<L: Loss + ?Sized>(
         let words: Vec<u32> = mask.iter().map(|&ignored| u32::from(ignored)).collect();
         upload("ignore_mask", bytemuck::cast_slice(&words))
     });
+    let sample_weight = tensors.sample_weight.as_ref().map(|w| upload_f32("sample_weight", w));
     let grad_output = tensors.grad_output.as_ref().map(|g| upload_f32("grad_output", g));
 
     let out = |wanted: bool, shape: &[usize]| Output::new(gpu, wanted, shape);
@@ -103,6 +111,7 @@ fn on_gpu<L: Loss + ?Sized>(
         out(want.contains(Want::GRAD), tensors.input.shape()),
         out(want.contains(Want::GRAD_INPUT2), tensors.input2.as_ref().map(|x| x.shape()).unwrap_or_default()),
         out(want.contains(Want::GRAD_TARGET), &kernel.target_shape),
+        out(want.contains(Want::STATS), &[kernel.items(), 4]),
     ];
     let whole = wgpu::Buffer::as_entire_buffer_binding;
     let buffers = Buffers {
@@ -112,11 +121,13 @@ fn on_gpu<L: Loss + ?Sized>(
         weight: None,
         pos_weight: None,
         ignore_mask: mask.as_ref().map(whole),
+        sample_weight: sample_weight.as_ref().map(whole),
         grad_output: grad_output.as_ref().map(whole),
         loss: outputs[0].buffer.as_ref().map(whole),
         grad_input: outputs[1].buffer.as_ref().map(whole),
         grad_input2: outputs[2].buffer.as_ref().map(whole),
         grad_target: outputs[3].buffer.as_ref().map(whole),
+        stats: outputs[4].buffer.as_ref().map(whole),
     };
     let mut encoder =
         gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("deeploss.evaluate") });
@@ -127,7 +138,24 @@ fn on_gpu<L: Loss + ?Sized>(
     let mut parts = readback.wait()?.into_iter();
     let mut arrays = outputs.iter().map(|output| output.array(&mut parts)).collect::<Result<Vec<_>, _>>()?.into_iter();
     let mut next = || arrays.next().flatten();
-    Ok(Answer { loss: next(), grad_input: next(), grad_input2: next(), grad_target: next() })
+    let (loss, grad_input, grad_input2, grad_target) = (next(), next(), next(), next());
+    let stats = next().map(|words| row_stats(&words, &kernel.item_shape));
+    Ok(Answer { loss, grad_input, grad_input2, grad_target, stats })
+}
+
+/// Rows of four words: two floats, two integers.
+#[cfg(not(target_arch = "wasm32"))]
+fn row_stats(words: &ArrayD<f32>, shape: &[usize]) -> RowStats {
+    fn column<T>(words: &ArrayD<f32>, shape: &[usize], k: usize, of: fn(f32) -> T) -> ArrayD<T> {
+        let values = words.iter().skip(k).step_by(4).map(|&word| of(word)).collect();
+        ArrayD::from_shape_vec(IxDyn(shape), values).expect("one value per row")
+    }
+    RowStats {
+        lse: column(words, shape, 0, |word| word),
+        entropy: column(words, shape, 1, |word| word),
+        argmax: column(words, shape, 2, f32::to_bits),
+        hit: column(words, shape, 3, |word| word.to_bits() != 0),
+    }
 }
 
 /// One output tensor on its way back.

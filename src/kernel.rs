@@ -205,6 +205,10 @@ pub struct Kernel {
     pub pos_weight: WeightSource,
     /// Some items are masked.
     pub mask: bool,
+    /// Rows have weights of their own.
+    pub sample_weight: bool,
+    /// Shape of what there is one of per row (or item).
+    pub item_shape: Vec<usize>,
     /// How items are combined.
     pub reduction: Reduction,
     /// What the sum is divided by.

@@ -38,4 +38,4 @@ pub use plan::{Bind, Dispatch, Plan, RowStrategy, Tensor};
 pub use prepared::{Bound, Buffers, Prepared};
 pub use problem::{Problem, Reduction, RowShape, TargetKind, Want};
 pub use readback::Readback;
-pub use tensors::{Answer, OwnedTarget, OwnedTensors, Target, Tensors};
+pub use tensors::{Answer, OwnedTarget, OwnedTensors, RowStats, Target, Tensors};

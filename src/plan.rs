@@ -19,11 +19,13 @@ pub enum Tensor {
     Weight,
     PosWeight,
     IgnoreMask,
+    SampleWeight,
     GradOutput,
     Loss,
     GradInput,
     GradInput2,
     GradTarget,
+    Stats,
     /// Scratch: the gradient of a broadcast input, before it is summed up.
     WideGradInput,
     /// Scratch: partial sums of such a gradient.
@@ -46,7 +48,7 @@ impl Tensor {
     /// Written by the kernels, into the caller's buffer.
     #[must_use]
     pub fn is_output(self) -> bool {
-        matches!(self, Self::Loss | Self::GradInput | Self::GradInput2 | Self::GradTarget)
+        matches!(self, Self::Loss | Self::GradInput | Self::GradInput2 | Self::GradTarget | Self::Stats)
     }
 
     /// The name of the field in [`Buffers`](crate::Buffers).
@@ -59,6 +61,8 @@ impl Tensor {
             Self::Weight => "weight",
             Self::PosWeight => "pos_weight",
             Self::IgnoreMask => "ignore_mask",
+            Self::SampleWeight => "sample_weight",
+            Self::Stats => "stats",
             Self::GradOutput => "grad_output",
             Self::Loss => "loss",
             Self::GradInput => "grad_input",
@@ -408,6 +412,25 @@ impl Planner<'_> {
         }
     }
 
+    fn check_storage(&self, binds: &[Bind]) -> Result<(), Error> {
+        if binds.len() <= self.facts.max_storage_buffers as usize {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            what: format!("a call with {} tensors", binds.len()),
+            why: format!("the device binds {} storage buffers in a stage", self.facts.max_storage_buffers),
+            instead: "request a device with a higher limit, or leave out the mask, sample weights or statistics",
+        })
+    }
+
+    fn sample_weight_part(&self) -> Part {
+        if self.kernel.sample_weight {
+            part!("common/sample_weight_bound.wgsl")
+        } else {
+            part!("common/sample_weight_none.wgsl")
+        }
+    }
+
     fn reduce_chunk(&self) -> usize {
         REDUCE_CHUNK.max(self.kernel.items().div_ceil(MAX_RECORDS))
     }
@@ -435,6 +458,8 @@ impl Planner<'_> {
             (Tensor::Weight, weight, self.kernel.weight != WeightSource::None),
             (Tensor::PosWeight, pos_weight, self.kernel.pos_weight != WeightSource::None),
             (Tensor::IgnoreMask, second, self.kernel.mask),
+            (Tensor::SampleWeight, self.kernel.items(), self.kernel.sample_weight),
+            (Tensor::Stats, 4 * self.kernel.items(), self.wants(Want::STATS)),
             (Tensor::GradOutput, of_loss, self.problem.grad_output),
             (Tensor::Loss, of_loss, self.wants(Want::LOSS)),
             (Tensor::GradInput, input, self.wants(Want::GRAD)),
@@ -521,7 +546,10 @@ impl Planner<'_> {
         if !self.kernel.revisits {
             parts.push(part!("skeleton/rows_once.wgsl"));
         }
+        let stats = self.wants(Want::STATS);
         parts.extend([
+            self.sample_weight_part(),
+            if stats { part!("common/stats_bound.wgsl") } else { part!("common/stats_none.wgsl") },
             part!("common/labels.wgsl"),
             part!("common/softmax.wgsl"),
             part!("common/extended.wgsl"),
@@ -553,10 +581,16 @@ impl Planner<'_> {
                 whole(7, items, true),
                 whole(8, Tensor::Work, false),
             ];
+            let mut binds = binds;
+            if self.kernel.sample_weight {
+                binds.push(whole(10, Tensor::SampleWeight, false));
+            }
+            if stats {
+                binds.push(Bind { element: 16, ..whole(11, Tensor::Stats, true) });
+            }
             let frame =
                 Frame { rows: rows as u32, first_row: (start * shape.inner) as u32, grid_x: grid[0], ..self.frame() };
             let uniforms = [bytemuck::bytes_of(&frame), &self.kernel.params].concat();
-            let mut binds = binds;
             if self.kernel.marks {
                 let marks = band(9, Tensor::Marks, true, 4);
                 let mark_binds = vec![band(2, Tensor::Target, false, 4), marks];
@@ -574,6 +608,7 @@ impl Planner<'_> {
                 binds.retain(|bind| bind.slot != 3);
                 binds.push(marks);
             }
+            self.check_storage(&binds)?;
             plan.dispatches.push(dispatch(parts.clone(), "rows", constants.clone(), uniforms, grid, binds));
             start += outer;
         }
@@ -646,13 +681,7 @@ impl Planner<'_> {
         if shape.second.is_some() {
             binds.push(self.bind(plan, 9, second, false));
         }
-        if binds.len() > self.facts.max_storage_buffers as usize {
-            return Err(Error::Unsupported {
-                what: "a mask together with weights".into(),
-                why: format!("the device binds {} storage buffers in a stage", self.facts.max_storage_buffers),
-                instead: "request a device with a higher limit, or fold the mask into the weights",
-            });
-        }
+        self.check_storage(&binds)?;
         if shape.items() > 0 {
             let chunk = self.item_chunk(strategy);
             let grid = self.grid(shape.items().div_ceil(chunk))?;
@@ -767,12 +796,18 @@ impl Planner<'_> {
         constants.extend(strategy.constants());
         constants.push(("COUNTING", u32::from(counting)));
         constants.push(self.ignore_constant());
+        let mut binds = binds;
         if source == part!("skeleton/reduce_weights.wgsl") {
             let weighs = self.kernel.weighs_mean && self.kernel.weight != WeightSource::None;
             constants.push(("HAS_WEIGHT", u32::from(weighs)));
+            constants.push(("HAS_LABELS", u32::from(self.kernel.labels.is_some())));
+            if self.kernel.sample_weight {
+                binds.push(self.bind(plan, 10, Tensor::SampleWeight, false));
+            }
         }
         let parts = vec![
             source,
+            self.sample_weight_part(),
             part!("skeleton/reduce.wgsl"),
             strategy.part(),
             part!("common/labels.wgsl"),

@@ -28,6 +28,8 @@ pub struct Buffers<'a> {
     pub pos_weight: Option<wgpu::BufferBinding<'a>>,
     /// `u32` per item: items where it is not 0 count for nothing.
     pub ignore_mask: Option<wgpu::BufferBinding<'a>>,
+    /// A weight per row, where the call was prepared with them.
+    pub sample_weight: Option<wgpu::BufferBinding<'a>>,
     /// Upstream gradient: one value if reduced, else one per item.
     pub grad_output: Option<wgpu::BufferBinding<'a>>,
     /// Out: one value if reduced, else one per item.
@@ -38,6 +40,9 @@ pub struct Buffers<'a> {
     pub grad_input2: Option<wgpu::BufferBinding<'a>>,
     /// Out: gradient with respect to a floating-point target.
     pub grad_target: Option<wgpu::BufferBinding<'a>>,
+    /// Out: four words per row: log-sum-exp and entropy (`f32`), argmax and top-1 hit (`u32`), see
+    /// [`RowStats`](crate::RowStats).
+    pub stats: Option<wgpu::BufferBinding<'a>>,
 }
 
 impl<'a> Buffers<'a> {
@@ -49,6 +54,8 @@ impl<'a> Buffers<'a> {
             Tensor::Weight => self.weight.as_ref(),
             Tensor::PosWeight => self.pos_weight.as_ref(),
             Tensor::IgnoreMask => self.ignore_mask.as_ref(),
+            Tensor::SampleWeight => self.sample_weight.as_ref(),
+            Tensor::Stats => self.stats.as_ref(),
             Tensor::GradOutput => self.grad_output.as_ref(),
             Tensor::Loss => self.loss.as_ref(),
             Tensor::GradInput => self.grad_input.as_ref(),

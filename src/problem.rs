@@ -37,6 +37,8 @@ impl Want {
     pub const GRAD_INPUT2: Self = Self(4);
     /// The gradient with respect to a floating-point target, where the loss has one.
     pub const GRAD_TARGET: Self = Self(8);
+    /// Statistics of every row (cross-entropy): log-sum-exp, entropy, argmax, top-1 hit.
+    pub const STATS: Self = Self(16);
 
     /// Whether all of `other` is wanted.
     #[must_use]
@@ -77,6 +79,7 @@ pub struct Problem {
     pub(crate) target_shape: Option<Vec<usize>>,
     pub(crate) input2_shape: Option<Vec<usize>>,
     pub(crate) ignore_mask: bool,
+    pub(crate) sample_weight: bool,
     pub(crate) want: Want,
     pub(crate) grad_output: bool,
 }
@@ -91,6 +94,7 @@ impl Problem {
             target_shape: None,
             input2_shape: None,
             ignore_mask: false,
+            sample_weight: false,
             want: Want::LOSS | Want::GRAD,
             grad_output: false,
         }
@@ -134,6 +138,13 @@ impl Problem {
     #[must_use]
     pub fn with_ignore_mask(mut self) -> Self {
         self.ignore_mask = true;
+        self
+    }
+
+    /// A weight per row is given at every call (losses over rows).
+    #[must_use]
+    pub fn with_sample_weight(mut self) -> Self {
+        self.sample_weight = true;
         self
     }
 

@@ -94,6 +94,8 @@ pub struct Tensors<'a, F = f32> {
     pub target: Target<'a, F>,
     /// Items that count for nothing, whatever they hold: of the input's shape (element-wise losses).
     pub ignore_mask: Option<ArrayViewD<'a, bool>>,
+    /// A weight per row, of the class indices' shape (losses over rows): multiplies the row's loss, and counts in the mean.
+    pub sample_weight: Option<ArrayViewD<'a, F>>,
     /// Upstream gradient, of the loss' shape; 1 if absent.
     pub grad_output: Option<ArrayViewD<'a, F>>,
 }
@@ -101,13 +103,27 @@ pub struct Tensors<'a, F = f32> {
 impl<'a, F> Tensors<'a, F> {
     /// Input and target.
     pub fn new<D: Dimension>(input: ArrayView<'a, F, D>, target: impl Into<Target<'a, F>>) -> Self {
-        Self { input: input.into_dyn(), input2: None, target: target.into(), ignore_mask: None, grad_output: None }
+        Self {
+            input: input.into_dyn(),
+            input2: None,
+            target: target.into(),
+            ignore_mask: None,
+            sample_weight: None,
+            grad_output: None,
+        }
     }
 
     /// Adds an upstream gradient.
     #[must_use]
     pub fn grad_output<D: Dimension>(mut self, grad_output: ArrayView<'a, F, D>) -> Self {
         self.grad_output = Some(grad_output.into_dyn());
+        self
+    }
+
+    /// Adds a weight per row.
+    #[must_use]
+    pub fn sample_weight<D: Dimension>(mut self, weight: ArrayView<'a, F, D>) -> Self {
+        self.sample_weight = Some(weight.into_dyn());
         self
     }
 
@@ -132,15 +148,17 @@ impl<'a, F> Tensors<'a, F> {
         problem.target_shape = Some(self.target.shape().to_vec());
         problem.input2_shape = self.input2.as_ref().map(|x| x.shape().to_vec());
         problem.ignore_mask = self.ignore_mask.is_some();
+        problem.sample_weight = self.sample_weight.is_some();
         problem.grad_output = self.grad_output.is_some();
         problem
     }
 
     /// The tensors have the shapes that the loss asks for.
-    pub(crate) fn check_shapes(&self, target: &[usize], loss: &[usize]) -> Result<(), Error> {
+    pub(crate) fn check_shapes(&self, target: &[usize], rows: &[usize], loss: &[usize]) -> Result<(), Error> {
         let given = [
             ("target", Some(self.target.shape()), target),
             ("grad_output", self.grad_output.as_ref().map(|g| g.shape()), loss),
+            ("sample_weight", self.sample_weight.as_ref().map(|w| w.shape()), rows),
             ("ignore_mask", self.ignore_mask.as_ref().map(|m| m.shape()), self.input.shape()),
         ];
         for (argument, got, expected) in given {
@@ -163,6 +181,8 @@ pub struct OwnedTensors<F = f32> {
     pub target: OwnedTarget<F>,
     /// See [`Tensors::ignore_mask`].
     pub ignore_mask: Option<ArrayD<bool>>,
+    /// See [`Tensors::sample_weight`].
+    pub sample_weight: Option<ArrayD<F>>,
     /// See [`Tensors::grad_output`].
     pub grad_output: Option<ArrayD<F>>,
 }
@@ -180,7 +200,7 @@ impl<F> OwnedTensors<F> {
     /// Input and target.
     #[must_use]
     pub fn new(input: ArrayD<F>, target: OwnedTarget<F>) -> Self {
-        Self { input, input2: None, target, ignore_mask: None, grad_output: None }
+        Self { input, input2: None, target, ignore_mask: None, sample_weight: None, grad_output: None }
     }
 
     /// Views of all tensors.
@@ -194,6 +214,7 @@ impl<F> OwnedTensors<F> {
                 OwnedTarget::Values(t) => Target::Values(t.view()),
             },
             ignore_mask: self.ignore_mask.as_ref().map(|a| a.view()),
+            sample_weight: self.sample_weight.as_ref().map(|a| a.view()),
             grad_output: self.grad_output.as_ref().map(|a| a.view()),
         }
     }
@@ -212,6 +233,7 @@ impl OwnedTensors<f32> {
                 OwnedTarget::Values(t) => OwnedTarget::Values(wide(t)),
             },
             ignore_mask: self.ignore_mask.clone(),
+            sample_weight: self.sample_weight.as_ref().map(wide),
             grad_output: self.grad_output.as_ref().map(wide),
         }
     }
@@ -228,6 +250,22 @@ pub struct Answer<F = f32> {
     pub grad_input2: Option<ArrayD<F>>,
     /// With respect to a floating-point target.
     pub grad_target: Option<ArrayD<F>>,
+    /// Statistics of the rows.
+    pub stats: Option<RowStats<F>>,
+}
+
+/// What [`Want::STATS`] gives of every row, in the class indices' shape. Rows that do not count, and NaN rows, hold NaN, `u32::MAX`
+/// and false.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowStats<F = f32> {
+    /// log sum_j exp x_j, after softcap and temperature.
+    pub lse: ArrayD<F>,
+    /// -sum_j p_j log p_j, in nats.
+    pub entropy: ArrayD<F>,
+    /// The first class with the largest logit.
+    pub argmax: ArrayD<u32>,
+    /// Whether that is the target's class; false where the target holds probabilities.
+    pub hit: ArrayD<bool>,
 }
 
 impl<F: Copy> Answer<F> {

@@ -63,13 +63,19 @@ pub(crate) fn standardise(train: &mut Dataset, test: &mut Dataset) {
     }
 }
 
-/// Share of the rows whose largest score is their label's. Scores are (N, C).
+/// Share of the rows whose largest score is their label's. Scores are (N, C), or (N, 1): class 1 where positive, else class 0.
 pub(crate) fn accuracy(scores: &Array2<f32>, labels: &Array1<i32>) -> f64 {
-    let largest = |row: ArrayView1<'_, f32>| {
-        row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(class, _)| class as i32)
-    };
-    let right = scores.rows().into_iter().zip(labels).filter(|(row, label)| largest(*row) == **label).count();
+    let classes = scores.rows().into_iter().map(predicted);
+    let right = classes.zip(labels).filter(|(class, label)| class == *label).count();
     right as f64 / labels.len().max(1) as f64
+}
+
+/// The class that a row of scores speaks for, as in [`accuracy`].
+pub(crate) fn predicted(scores: ArrayView1<'_, f32>) -> i32 {
+    if scores.len() == 1 {
+        return i32::from(scores[0] > 0.0);
+    }
+    scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(class, _)| class as i32)
 }
 
 fn data_file(name: &str) -> PathBuf {

@@ -59,6 +59,14 @@ fn exp_twice(h: f32) -> f32 {
     return exp_twice4(vec4<f32>(h)).x;
 }
 
+// tanh, relative accuracy for small v included.
+fn tanh4(v: vec4<f32>) -> vec4<f32> {
+    let e = exp_twice4(-abs(v));
+    let z = v * v;
+    let series = v - v * z * (0.333333333 - z * (0.133333333 - z * (0.053968254 - z * (0.021869489 - z * 0.0088632355))));
+    return select(sign(v) * ((1.0 - e) / (1.0 + e)), series, z < vec4<f32>(0.0625));
+}
+
 // log(1 + f) for f in [-0.3, 1]: 2 atanh(f / (2 + f)) as a series, 2e-7 relative.
 fn log1p_series(f: f32) -> f32 {
     let s = f / (2.0 + f);

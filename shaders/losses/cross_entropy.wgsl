@@ -6,6 +6,8 @@
 //   dloss/dx_j = A p_j - a_j                                         p_j = exp(x_j - m) / d
 //   dloss/dy_j = (1 - e) w_j (lse - x_j)
 //
+// Options beyond PyTorch's: x is s tanh(v / s) / T of the logit v (softcap s, temperature T), and z lse^2 is added (z-loss).
+//
 // https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html
 //
 // Confident rows: with a class index t, s = sum over c != t of exp(x_c - m) is kept apart from exp(x_t - m). Where x_t = m the
@@ -16,15 +18,22 @@
 struct Params {
     hard: f32,          // 1 - e
     soft: f32,          // e / C
-    spare: vec2<u32>,
+    z: f32,
+    half_inverse_t: f32,    // 1 / (2 T)
+    cap: f32,           // s
+    inverse_cap: f32,
 }
 
 override PROBABILITIES: bool = false;   // target holds probabilities, else class indices
 override SMOOTHING: bool = false;
+override TEMPERED: bool = false;        // T is not 1
+override CAPPED: bool = false;
+override Z_LOSS: bool = false;
 
 const ACCUMULATES = true;
 
 struct Row {
+    index: u32,
     at: u32,            // element of class 0
     label: Label,       // class NO_CLASS where the target holds probabilities
 }
@@ -34,6 +43,8 @@ struct Acc {
     a: f32,             // of the spread-out part of a_c (all but the class index' own): its sum ...
     r: f32,             // ... and sum a_c (m - x_c) / 2
     magnitude: vec4<u32>,   // largest |x| as bits: >= INF_BITS tells that the row holds inf or NaN
+    spread: f32,        // for the entropy: sum exp(x_c - m) (m - x_c) / 2 over the other classes
+    best: u32,          // the first class with the largest logit
 }
 
 struct Closed {
@@ -48,13 +59,37 @@ struct Closed {
 
 fn open_row(index: u32, at: u32) -> Row {
     if (PROBABILITIES) {
-        return Row(at, Label(NO_CLASS, COUNTS));
+        return Row(index, at, Label(NO_CLASS, COUNTS));
     }
-    return Row(at, read_label(target_data[index]));
+    return Row(index, at, read_label(target_data[index]));
 }
 
 fn skips_row(row: Row) -> bool {
     return row.label.state != COUNTS;
+}
+
+// Half of x, what the softmax sees of four logits.
+fn half_x4(bits: vec4<u32>) -> vec4<f32> {
+    if (CAPPED) {
+        let v = clamp(ordinary4(bits) * u.params.inverse_cap, vec4<f32>(-50.0), vec4<f32>(50.0));
+        return u.params.half_inverse_t * u.params.cap * tanh4(v);
+    }
+    if (TEMPERED) {
+        let limit = 0x1.fffffep+126f;
+        return clamp(ordinary4(bits) * u.params.half_inverse_t, vec4<f32>(-limit), vec4<f32>(limit));
+    }
+    return 0.5 * ordinary4(bits);
+}
+
+// dx/dv of four logits.
+fn slope4(bits: vec4<u32>) -> vec4<f32> {
+    let outer = vec4<f32>(2.0 * u.params.half_inverse_t);
+    if (CAPPED) {
+        let v = clamp(ordinary4(bits) * u.params.inverse_cap, vec4<f32>(-50.0), vec4<f32>(50.0));
+        let e = exp_twice4(-abs(v));
+        return outer * (4.0 * e / ((1.0 + e) * (1.0 + e)));
+    }
+    return outer;
 }
 
 // q_c without the class index' own share.
@@ -79,7 +114,7 @@ fn spread_quad(row: Row, first: u32) -> vec4<f32> {
 }
 
 fn acc_new() -> Acc {
-    return Acc(soft_new(), 0.0, 0.0, vec4<u32>(0u));
+    return Acc(soft_new(), 0.0, 0.0, vec4<u32>(0u), 0.0, NO_CLASS);
 }
 
 // exp(x - m) of one quad, 0 for the target's class and for classes past the row's end.
@@ -97,15 +132,27 @@ fn acc_add(before: Acc, row: Row, block: Block) -> Acc {
         max(block.a & vec4<u32>(ABS_BITS), block.b & vec4<u32>(ABS_BITS)),
         max(block.c & vec4<u32>(ABS_BITS), block.d & vec4<u32>(ABS_BITS)),
     ));
-    let a = 0.5 * ordinary4(block.a);
-    let b = 0.5 * ordinary4(block.b);
-    let c = 0.5 * ordinary4(block.c);
-    let d = 0.5 * ordinary4(block.d);
+    let a = half_x4(block.a);
+    let b = half_x4(block.b);
+    let c = half_x4(block.c);
+    let d = half_x4(block.d);
     let half_m = max(acc.soft.half_m, largest4(max(max(a, b), max(c, d))));
     let drop = acc.soft.half_m - half_m;
-    acc.soft = soft_add(acc.soft, half_m, sum4(
-        (others(row, block, a - half_m, block.first.x) + others(row, block, b - half_m, block.first.y))
-        + (others(row, block, c - half_m, block.first.z) + others(row, block, d - half_m, block.first.w))));
+    let ea = others(row, block, a - half_m, block.first.x);
+    let eb = others(row, block, b - half_m, block.first.y);
+    let ec = others(row, block, c - half_m, block.first.z);
+    let ed = others(row, block, d - half_m, block.first.w);
+    if (WANT_STATS) {
+        acc.spread = moved_spread(acc, half_m)
+            + sum4((ea * (half_m - a) + eb * (half_m - b)) + (ec * (half_m - c) + ed * (half_m - d)));
+        if (half_m > acc.soft.half_m) {
+            acc.best = min(
+                min(first_of(a, half_m, block.first.x), first_of(b, half_m, block.first.y)),
+                min(first_of(c, half_m, block.first.z), first_of(d, half_m, block.first.w)),
+            );
+        }
+    }
+    acc.soft = soft_add(acc.soft, half_m, sum4((ea + eb) + (ec + ed)));
 
     if (SMOOTHING || PROBABILITIES) {
         let wa = spread_quad(row, block.first.x);
@@ -118,9 +165,27 @@ fn acc_add(before: Acc, row: Row, block: Block) -> Acc {
     return acc;
 }
 
+// `spread`, relative to a larger maximum.
+fn moved_spread(acc: Acc, half_m: f32) -> f32 {
+    let drop = acc.soft.half_m - half_m;
+    return exp_twice(drop) * (acc.spread - (acc.soft.sum - acc.soft.low) * drop);
+}
+
+// The first of four classes whose halved x is `value`; NO_CLASS if none.
+fn first_of(h: vec4<f32>, value: f32, first: u32) -> u32 {
+    // A class past the row's end repeats the last one.
+    let j = min(vec4<u32>(first) + IN_QUAD, vec4<u32>(u.frame.classes - 1u));
+    let c = select(vec4<u32>(NO_CLASS), j, h == vec4<f32>(value));
+    return min(min(c.x, c.y), min(c.z, c.w));
+}
+
 fn acc_join(lane_acc: Acc) -> Acc {
     var acc = lane_acc;
     acc.soft = soft_join(lane_acc.soft);
+    if (WANT_STATS) {
+        acc.spread = group_sum(moved_spread(lane_acc, acc.soft.half_m));
+        acc.best = group_min_u(select(NO_CLASS, lane_acc.best, lane_acc.soft.half_m == acc.soft.half_m));
+    }
     if (SMOOTHING || PROBABILITIES) {
         acc.r = group_sum(lane_acc.r - (lane_acc.soft.half_m - acc.soft.half_m) * lane_acc.a);
         acc.a = group_sum(lane_acc.a);
@@ -152,7 +217,8 @@ fn classify(row: Row, nonfinite: bool) -> u32 {
 }
 
 fn classify_logit(row: Row, j: u32, bits: u32) -> u32 {
-    if (is_finite(bits)) {
+    // A capped infinity is finite.
+    if (is_finite(bits) || (CAPPED && !is_nan(bits))) {
         return HAS_FINITE;
     }
     if (bits != NEG_INF_BITS) {
@@ -176,7 +242,8 @@ fn classify_logit(row: Row, j: u32, bits: u32) -> u32 {
 fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     var closed: Closed;
     let found = classify(row, !skips_row(row) && acc.magnitude.x >= INF_BITS);
-    let half_t = 0.5 * ordinary(load_logit(row.at, select(row.label.class_index, 0u, PROBABILITIES)));
+    let t_bits = load_logit(row.at, select(row.label.class_index, 0u, PROBABILITIES));
+    let half_t = half_x4(vec4<u32>(t_bits)).x;
     let lag = acc.soft.half_m - half_t;
     let e_t = select(exp_twice(-lag), 0.0, PROBABILITIES);
     let d = acc.soft.sum + e_t;
@@ -194,16 +261,30 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
         a += own;
         half_rest += own * lag;
     }
-    closed.loss = twice_bits(0.5 * a * closed.log_d + half_rest);
+    let lse = 2.0 * acc.soft.half_m + closed.log_d;
+    var half_loss = 0.5 * a * closed.log_d + half_rest;
+    // d(z lse^2) / d lse
+    var pull = 0.0;
+    if (Z_LOSS) {
+        half_loss += 0.5 * u.params.z * lse * lse;
+        pull = 2.0 * u.params.z * lse;
+    }
+    closed.loss = twice_bits(half_loss);
     let scale = upstream.factor;
     closed.scale = scale;
     closed.poison = upstream.poison;
     closed.half_m = acc.soft.half_m;
-    closed.scale_p = scale * a / d;
+    closed.scale_p = scale * (a + pull) / d;
     // own (p_t - 1) + (the rest of A) p_t - (the spread-out part of a_t)
     closed.at_label = -scale * own * (acc.soft.sum / d);
     if (SMOOTHING && !PROBABILITIES) {
         closed.at_label += scale * (acc.a * (e_t / d) - u.params.soft * class_weight(row.label.class_index));
+    }
+    if (Z_LOSS) {
+        closed.at_label += scale * pull * (e_t / d);
+    }
+    if (TEMPERED || CAPPED) {
+        closed.at_label *= slope4(vec4<u32>(t_bits)).x;
     }
 
     if (skips_row(row)) {
@@ -220,13 +301,27 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
             closed.loss = NEG_INF_BITS;
         }
     }
+    if (WANT_STATS && lane == 0u) {
+        let unknown = skips_row(row) || closed.poison != 0u;
+        let entropy = closed.log_d + 2.0 * (acc.spread + e_t * lag) / d;
+        let best = select(acc.best, 0u, acc.best == NO_CLASS);
+        store_stats(row.index, vec4<u32>(
+            select(bitcast<u32>(lse), NAN_BITS, unknown),
+            select(bitcast<u32>(entropy), NAN_BITS, unknown),
+            select(best, NO_CLASS, unknown),
+            select(0u, 1u, !unknown && best == row.label.class_index),
+        ));
+    }
     return closed;
 }
 
 fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    var g = exp_twice4(0.5 * ordinary4(bits) - closed.half_m) * closed.scale_p;
+    var g = exp_twice4(half_x4(bits) - closed.half_m) * closed.scale_p;
     if (SMOOTHING || PROBABILITIES) {
         g -= closed.scale * spread_quad(row, j);
+    }
+    if (TEMPERED || CAPPED) {
+        g *= slope4(bits);
     }
     if (!PROBABILITIES) {
         g = select(g, vec4<f32>(closed.at_label), vec4<u32>(row.label.class_index - j) == IN_QUAD);
@@ -236,12 +331,12 @@ fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
 
 fn grad_target_value(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
     let factor = closed.scale * u.params.hard * class_weight(j);
-    if (bits == NEG_INF_BITS) {
+    if (bits == NEG_INF_BITS && !CAPPED) {
         if (factor == 0.0) {
             return NAN_BITS;
         }
         return select(INF_BITS, NEG_INF_BITS, factor < 0.0);
     }
-    let half_l = (closed.half_m - 0.5 * ordinary(bits)) + 0.5 * closed.log_d;
+    let half_l = (closed.half_m - half_x4(vec4<u32>(bits)).x) + 0.5 * closed.log_d;
     return twice_bits(factor * half_l);
 }

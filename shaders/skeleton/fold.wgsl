@@ -11,8 +11,8 @@ struct Uniforms {
     params: Params,
 }
 
-@group(0) @binding(1) var<storage, read> items: array<f32>;
-@group(0) @binding(2) var<storage, read_write> folded: array<f32>;
+@group(0) @binding(1) var<storage, read> items: array<u32>;
+@group(0) @binding(2) var<storage, read_write> folded: array<u32>;
 
 // Coordinates of number i in a grid of these dims.
 fn coordinates(i: u32, d: vec4<u32>) -> vec4<u32> {
@@ -37,11 +37,24 @@ fn fold(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let base = dot(coordinates(group - segment * u.frame.rows, u.params.kept_dims), steps);
     var sum = empty_record();
     for (var i = start + lane; i < end; i += LANES) {
-        sum = add_to(sum, items[base + dot(coordinates(i, u.params.shared_dims), steps)]);
+        let bits = items[base + dot(coordinates(i, u.params.shared_dims), steps)];
+        if (is_finite(bits)) {
+            sum = add_to(sum, bitcast<f32>(bits));
+        } else {
+            sum.flags |= item_record(bits, i).flags;
+        }
     }
-    let high = group_sum(sum.high);
-    let low = group_sum(sum.low);
+    let total = join_records(sum);
     if (lane == 0u) {
-        folded[group] = high + low;
+        folded[group] = folded_bits(total);
+    }
+}
+
+fn folded_bits(total: Record) -> u32 {
+    switch (total.flags) {
+        case 0u: { return bitcast<u32>(total.high + total.low); }
+        case HAS_INF: { return INF_BITS; }
+        case HAS_NEG_INF: { return NEG_INF_BITS; }
+        default: { return NAN_BITS; }
     }
 }

@@ -83,24 +83,27 @@ struct Quad {
     d_second: vec4<u32>,
 }
 
-fn answer(in: Item) -> Answer {
+fn answer(in: Item, poison: u32) -> Answer {
     if (HAS_MASK && in.second != 0u) {
         return Answer(0u, 0.0, 0.0, 0u, 0u);
     }
-    return item(in);
+    var one = item(in);
+    one.poison |= poison;
+    one.poison_second |= poison;
+    return one;
 }
 
-fn answer_quad(i: u32, scale: f32) -> Quad {
+fn answer_quad(i: u32, scale: Scale) -> Quad {
     let x = load_input(i);
     let second = load_second(i);
     let t = load_target(i);
     let w = load_weight(i);
     let p = load_pos_weight(i);
-    let a = answer(Item(x.x, second.x, t.x, w.x, p.x));
-    let b = answer(Item(x.y, second.y, t.y, w.y, p.y));
-    let c = answer(Item(x.z, second.z, t.z, w.z, p.z));
-    let d = answer(Item(x.w, second.w, t.w, w.w, p.w));
-    var g = vec4<f32>(scale);
+    let a = answer(Item(x.x, second.x, t.x, w.x, p.x), scale.poison);
+    let b = answer(Item(x.y, second.y, t.y, w.y, p.y), scale.poison);
+    let c = answer(Item(x.z, second.z, t.z, w.z, p.z), scale.poison);
+    let d = answer(Item(x.w, second.w, t.w, w.w, p.w), scale.poison);
+    var g = vec4<f32>(scale.factor);
     if (HAS_GRAD_OUTPUT) {
         let last = u.frame.item_count - 1u;
         let at = min(vec4<u32>(i) + IN_QUAD, vec4<u32>(last));
@@ -126,12 +129,12 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
     var sum = empty_record();
     var largest = vec4<u32>(0u);
     for (var i = start + 4u * lane; i < end; i += 4u * LANES) {
-        let quad = answer_quad(i, scale.factor);
+        let quad = answer_quad(i, scale);
         if (WANT_GRAD) {
-            store_grad_input(i, quad.dx | vec4<u32>(scale.poison));
+            store_grad_input(i, quad.dx);
         }
         if (WANT_GRAD_SECOND) {
-            store_grad_second(i, quad.d_second | vec4<u32>(scale.poison));
+            store_grad_second(i, quad.d_second);
         }
         if (REDUCED) {
             // Of the last quad, only items that exist.
@@ -153,7 +156,7 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
     }
     // Again, item by item, where some loss is huge, infinite or NaN; else the loop ends at once.
     for (var i = select(end, start + 4u * lane, rare); i < end; i += 4u * LANES) {
-        let loss = answer_quad(i, 0.0).loss;
+        let loss = answer_quad(i, scale).loss;
         sum = tally(sum, loss.x, i, end);
         sum = tally(sum, loss.y, i + 1u, end);
         sum = tally(sum, loss.z, i + 2u, end);

@@ -5,6 +5,7 @@
 //   weight       (C)
 //   grad_output  () or (N, D)
 //   grad_input, grad_target   like input
+//   sample_weight, row_stats   (N, D), where the call has them: sample_weight_*.wgsl, stats_*.wgsl
 //   items        (N, D)  the loss of each row; BAD_BITS where the target is out of range
 //   work         word 0: the denominator, where an earlier dispatch counts it
 //
@@ -133,10 +134,16 @@ fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         acc = revisit_join(acc, again);
     }
-    let scale = row_scale(index, skipped);
+    let own_weight = sample_weight_of(index);
+    var scale = row_scale(index, skipped);
+    scale.factor *= own_weight;
     let closed = close_row(row, acc, scale);
     if (lane == 0u) {
-        items[index] = closed.loss;
+        var loss = closed.loss;
+        if (HAS_SAMPLE_WEIGHT && !skipped) {
+            loss = x_mul(loss, bitcast<u32>(own_weight));
+        }
+        items[index] = loss;
     }
     if (WANT_GRAD || WANT_GRAD_TARGET) {
         if (skipped) {

@@ -39,6 +39,8 @@ pub(super) struct Takes {
     pub(super) grad_target: bool,
     /// The mean divides by the weights of the class indices that count; else by the number of rows.
     pub(super) counted: bool,
+    /// Statistics of the rows.
+    pub(super) stats: bool,
     /// A second pass over the classes.
     pub(super) revisits: bool,
     /// Boolean `override` constants.
@@ -88,6 +90,9 @@ impl Classes {
         if self.ignore.len() > MAX_IGNORED {
             return Err(Error::value("ignore_index", format!("at most {MAX_IGNORED} values"), self.ignore.len()));
         }
+        if problem.input2_shape.is_some() {
+            return Err(Error::value("input2", "none: this loss takes one input", "a second input"));
+        }
         if problem.ignore_mask {
             return Err(Error::value("ignore_mask", "none: rows are ignored by their class index", "a mask"));
         }
@@ -108,6 +113,9 @@ impl Classes {
                 "the gradient of a second input, which it does not have",
             ));
         }
+        if problem.want.contains(Want::STATS) && !takes.stats {
+            return Err(Error::value("want", "outputs of this loss", "statistics of rows"));
+        }
         let row_shape = without_axis(&problem.shape, rows.axis);
         Ok(Kernel {
             source,
@@ -115,16 +123,18 @@ impl Classes {
             params: params.to_vec(),
             layout: Layout::Rows(rows),
             labels: indices.then(|| Labels { ignore: self.ignore.iter().map(|&v| ignore_code(v)).collect() }),
-            weighs_mean: true,
+            weighs_mean: takes.counted,
             revisits: takes.revisits,
             marks: false,
             checked: indices.then_some(Checked::Labels),
             weight: self.weight.clone(),
             pos_weight: WeightSource::None,
             mask: false,
+            sample_weight: problem.sample_weight,
+            item_shape: row_shape.clone(),
             reduction: self.reduction,
             denominator: match self.reduction {
-                Reduction::Mean if indices && takes.counted => Denominator::Counted,
+                Reduction::Mean if problem.sample_weight || (indices && takes.counted) => Denominator::Counted,
                 Reduction::Mean => Denominator::Fixed(rows.rows() as f64),
                 _ => Denominator::Fixed(1.0),
             },

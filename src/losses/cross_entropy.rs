@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::link::part;
 use crate::problem::{Problem, Reduction, TargetKind, Want};
-use crate::reference::{self, Real, RowGrads, RowIn, RowTarget, RowTwin, Sum};
+use crate::reference::{self, Real, RowGrads, RowIn, RowStat, RowTarget, RowTwin, Sum};
 use crate::tensors::{Answer, OwnedTensors, Tensors};
 
 pub(super) const INFO: LossInfo = LossInfo {
@@ -17,7 +17,7 @@ pub(super) const INFO: LossInfo = LossInfo {
     pytorch: "torch.nn.CrossEntropyLoss",
     formula: "sum_c w_c q_c (log sum_j exp x_j - x_c), q = (1 - e) y + e / C",
     from_options: |options| CrossEntropy::from_options(options).map(|loss| Box::new(loss) as Box<dyn Loss>),
-    params: params!(Params: hard, soft),
+    params: params!(Params: hard, soft, z, half_inverse_t, cap, inverse_cap),
     variants,
 };
 
@@ -40,6 +40,12 @@ pub(super) const INFO: LossInfo = LossInfo {
 /// contributes 0 rather than NaN; an ignored row's gradient is 0 even where its logits are NaN; a class index out of range is an
 /// error on the host, and in a GPU buffer gives NaN for that row and a status, with everything else as if it were in range.
 ///
+/// **Beyond PyTorch.** Several ignored indices; a [`sample weight`](crate::Tensors::sample_weight) per row; [`z_loss`](Self::z_loss);
+/// [`softcap`](Self::softcap) and [`temperature`](Self::temperature), applied to the logits in this order; any
+/// [`class_axis`](Self::class_axis); and with [`Want::STATS`] log-sum-exp, entropy, argmax and top-1 hit of every row.
+///
+/// **By hand.** Logits (0, 0), t = 0, z = 0.1: loss = log 2 + 0.1 (log 2)² = 0.74119.
+///
 /// **Accuracy.** Confident rows keep their digits: with class indices and no smoothing every loss and gradient element is within
 /// 2e-6 (relative) of the exact value, down to 1e-12 of the row's largest.
 ///
@@ -57,12 +63,28 @@ pub(super) const INFO: LossInfo = LossInfo {
 /// assert_eq!(out.grad_input.unwrap().index_axis(ndarray::Axis(0), 1).to_vec(), [0.0; 3]);
 /// # Ok::<(), deeploss::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CrossEntropy {
     classes: Classes,
     label_smoothing: f32,
+    z_loss: f32,
+    softcap: Option<f32>,
+    temperature: f32,
     /// What [`Loss::sample`] draws.
     sample_probabilities: bool,
+}
+
+impl Default for CrossEntropy {
+    fn default() -> Self {
+        Self {
+            classes: Classes::default(),
+            label_smoothing: 0.0,
+            z_loss: 0.0,
+            softcap: None,
+            temperature: 1.0,
+            sample_probabilities: false,
+        }
+    }
 }
 
 /// `Params` in cross_entropy.wgsl.
@@ -71,6 +93,10 @@ pub struct CrossEntropy {
 struct Params {
     hard: f32,
     soft: f32,
+    z: f32,
+    half_inverse_t: f32,
+    cap: f32,
+    inverse_cap: f32,
     spare: [u32; 2],
 }
 
@@ -90,10 +116,55 @@ impl CrossEntropy {
         self
     }
 
+    /// Adds z lse² to every row's loss, which keeps the logits from drifting; 0 by default.
+    #[must_use]
+    pub fn z_loss(mut self, z: f32) -> Self {
+        self.z_loss = z;
+        self
+    }
+
+    /// Caps logits v smoothly at ±s: x = s tanh(v / s). An infinite logit is then finite.
+    #[must_use]
+    pub fn softcap(mut self, s: impl Into<Option<f32>>) -> Self {
+        self.softcap = s.into();
+        self
+    }
+
+    /// Divides the (capped) logits by T > 0; 1 by default.
+    #[must_use]
+    pub fn temperature(mut self, temperature: f32) -> Self {
+        self.temperature = temperature;
+        self
+    }
+
     fn from_options(options: &Options) -> Result<Self, Error> {
-        options.only(&["weight", "ignore_index", "label_smoothing", "reduction"])?;
-        let label_smoothing = options.number("label_smoothing")?.unwrap_or(0.0) as f32;
-        Ok(Self { classes: Classes::default().with_options(options)?, label_smoothing, sample_probabilities: false })
+        let own = ["label_smoothing", "z_loss", "softcap", "temperature"];
+        options.only(&[&own[..], &["weight", "ignore_index", "reduction"]].concat())?;
+        let number = |name, default| options.number(name).map(|value| value.map_or(default, |value| value as f32));
+        Ok(Self {
+            classes: Classes::default().with_options(options)?,
+            label_smoothing: number("label_smoothing", 0.0)?,
+            z_loss: number("z_loss", 0.0)?,
+            softcap: options.number("softcap")?.map(|cap| cap as f32),
+            temperature: number("temperature", 1.0)?,
+            sample_probabilities: false,
+        })
+    }
+
+    fn check_options(&self) -> Result<(), Error> {
+        let e = self.label_smoothing;
+        if !(0.0..=1.0).contains(&e) {
+            return Err(Error::value("label_smoothing", "a number in 0 ..= 1", e));
+        }
+        if !self.z_loss.is_finite() {
+            return Err(Error::value("z_loss", "a finite number", self.z_loss));
+        }
+        for (name, value) in [("softcap", self.softcap.unwrap_or(1.0)), ("temperature", self.temperature)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(Error::value(name, "a finite number > 0", value));
+            }
+        }
+        Ok(())
     }
 
     /// Share of the target itself, and of each class besides: 1 - e, e / C.
@@ -115,6 +186,9 @@ fn variants(classes: usize) -> Vec<Box<dyn Loss>> {
         Box::new(base().ignore_indices([-1, 1, 2])),
         Box::new(soft()),
         Box::new(soft().label_smoothing(0.2).weight(weight())),
+        Box::new(base().z_loss(1e-2).temperature(1.7)),
+        Box::new(base().softcap(5.0).z_loss(1e-2).label_smoothing(0.1)),
+        Box::new(soft().softcap(4.0).temperature(0.5)),
     ]
 }
 
@@ -124,22 +198,36 @@ impl Loss for CrossEntropy {
     }
 
     fn kernel(&self, problem: &Problem) -> Result<Kernel, Error> {
-        if !(0.0..=1.0).contains(&self.label_smoothing) {
-            return Err(Error::value("label_smoothing", "a number in 0 ..= 1", self.label_smoothing));
-        }
+        self.check_options()?;
         let probabilities = problem.target == TargetKind::Values;
         if let Some(index) = self.classes.ignore.iter().find(|&&index| probabilities && index >= 0) {
             return Err(Error::value("ignore_index", "none, or a negative one, with target probabilities", index));
         }
         let (hard, soft) = self.shares(self.classes.count(problem)?);
-        let params = Params { hard: hard as f32, soft: soft as f32, spare: [0; 2] };
+        let cap = self.softcap.unwrap_or(1.0);
+        let params = Params {
+            hard: hard as f32,
+            soft: soft as f32,
+            z: self.z_loss,
+            half_inverse_t: 0.5 / self.temperature,
+            cap,
+            inverse_cap: 1.0 / cap,
+            spare: [0; 2],
+        };
         let takes = Takes {
             indices: true,
             values: true,
             grad_target: true,
             counted: true,
+            stats: true,
             revisits: false,
-            flags: vec![("PROBABILITIES", probabilities), ("SMOOTHING", self.label_smoothing > 0.0)],
+            flags: vec![
+                ("PROBABILITIES", probabilities),
+                ("SMOOTHING", self.label_smoothing > 0.0),
+                ("TEMPERED", self.temperature != 1.0),
+                ("CAPPED", self.softcap.is_some()),
+                ("Z_LOSS", self.z_loss != 0.0),
+            ],
         };
         self.classes.kernel(problem, part!("losses/cross_entropy.wgsl"), takes, bytemuck::bytes_of(&params))
     }
@@ -180,20 +268,32 @@ impl<F: Real> RowTwin<F> for CrossEntropy {
         };
         let spread_weight = |c: usize| spread(c) * row.class_weight(c);
 
+        // Half of what the softmax sees of a logit, and its derivative: softcap, then temperature.
+        let half_inverse_t = F::of(0.5) / F::of(f64::from(self.temperature));
+        let cap = self.softcap.map(|cap| F::of(f64::from(cap)));
+        let half_x = |v: F| half_inverse_t * cap.map_or(v, |cap| cap * (v / cap).tanh());
+        let slope = |v: F| {
+            let inner = cap.map_or_else(F::one, |cap| {
+                let e = (-(v / cap + v / cap).abs()).exp();
+                F::of(4.0) * e / ((F::one() + e) * (F::one() + e))
+            });
+            (half_inverse_t + half_inverse_t) * inner
+        };
+
         let half = F::of(0.5);
-        let is_nan = x.iter().any(|v| v.is_nan() || *v == F::infinity());
-        let half_m = x.iter().fold(F::neg_infinity(), |m, &v| m.max(half * v));
+        let is_nan = x.iter().any(|v| v.is_nan() || (cap.is_none() && *v == F::infinity()));
+        let half_m = x.iter().fold(F::neg_infinity(), |m, &v| m.max(half_x(v)));
         if is_nan || half_m == F::neg_infinity() {
             grads.input.iter_mut().for_each(|g| g.fill(F::nan()));
             grads.target.iter_mut().for_each(|g| g.fill(F::nan()));
             return F::nan();
         }
         // exp(x - m), from halves: the difference itself may overflow.
-        let e = |v: F| ((half * v - half_m) + (half * v - half_m)).exp();
+        let e = |v: F| ((half_x(v) - half_m) + (half_x(v) - half_m)).exp();
 
         let others = x.iter().enumerate().filter(|(c, _)| Some(*c) != label);
         let s = others.map(|(_, &v)| e(v)).collect::<Sum<F>>().total();
-        let lag = label.map_or(F::zero(), |t| half_m - half * x[t]);
+        let lag = label.map_or(F::zero(), |t| half_m - half_x(x[t]));
         let e_t = label.map_or(F::zero(), |t| e(x[t]));
         let d = s + e_t;
         let log_d = if label.is_some() && lag == F::zero() { s.ln_1p() } else { d.ln() };
@@ -203,7 +303,7 @@ impl<F: Real> RowTwin<F> for CrossEntropy {
         if soft > F::zero() || label.is_none() {
             a = (0..x.len()).map(spread_weight).collect::<Sum<F>>().total();
             let terms = (0..x.len()).filter(|&c| spread(c) != F::zero());
-            half_rest = terms.map(|c| spread_weight(c) * (half_m - half * x[c])).collect::<Sum<F>>().total();
+            half_rest = terms.map(|c| spread_weight(c) * (half_m - half_x(x[c]))).collect::<Sum<F>>().total();
         }
         let spread_a = a;
         let own = label.map_or(F::zero(), |t| hard * row.class_weight(t));
@@ -211,29 +311,38 @@ impl<F: Real> RowTwin<F> for CrossEntropy {
             a += own;
             half_rest += own * lag;
         }
-        let half_loss = half * a * log_d + half_rest;
+        // z lse^2 and its derivative.
+        let (z, lse) = (F::of(f64::from(self.z_loss)), half_m + half_m + log_d);
+        let pull = (z + z) * lse;
+        let half_loss = half * a * log_d + half_rest + half * z * lse * lse;
 
         if let Some(grad) = &mut grads.input {
-            let scale_p = row.scale * a / d;
+            let scale_p = row.scale * (a + pull) / d;
             for (c, g) in grad.iter_mut().enumerate() {
-                *g = e(x[c]) * scale_p - row.scale * spread_weight(c);
+                *g = (e(x[c]) * scale_p - row.scale * spread_weight(c)) * slope(x[c]);
             }
             if let Some(t) = label {
                 let own_part = -row.scale * own * (s / d);
-                grad[t] = if soft > F::zero() {
-                    own_part + row.scale * (spread_a * (e_t / d) - spread_weight(t))
-                } else {
-                    own_part
-                };
+                let rest = if soft > F::zero() { spread_a * (e_t / d) - spread_weight(t) } else { F::zero() };
+                grad[t] = (own_part + row.scale * (rest + pull * (e_t / d))) * slope(x[t]);
             }
         }
         if let Some(grad) = &mut grads.target {
             for (c, g) in grad.iter_mut().enumerate() {
-                let half_l = (half_m - half * x[c]) + half * log_d;
+                let half_l = (half_m - half_x(x[c])) + half * log_d;
                 let v = row.scale * hard * row.class_weight(c) * half_l;
                 *g = v + v;
             }
         }
+        let surprise = |v: F| e(v) * (half_m - half_x(v));
+        let spread_out = x.iter().filter(|&&v| e(v) > F::zero()).map(|&v| surprise(v)).collect::<Sum<F>>().total();
+        let best = (0..x.len()).reduce(|best, c| if half_x(x[c]) > half_x(x[best]) { c } else { best }).unwrap_or(0);
+        grads.stat = RowStat {
+            lse,
+            entropy: log_d + (spread_out + spread_out) / d,
+            argmax: best as u32,
+            hit: label == Some(best),
+        };
         half_loss + half_loss
     }
 }

@@ -95,6 +95,19 @@ impl Items {
         if problem.ignore_mask && !takes.mask {
             return Err(Error::value("ignore_mask", "none: this loss does not take one", "a mask"));
         }
+        if problem.want.contains(Want::STATS) {
+            return wrong("statistics of rows");
+        }
+        if problem.input2_shape.is_some() && !takes.input2 {
+            return Err(Error::value("input2", "none: this loss takes one input", "a second input"));
+        }
+        if problem.sample_weight {
+            return Err(Error::value(
+                "sample_weight",
+                "none: weights of elements are an option of the loss",
+                "weights",
+            ));
+        }
         let input = problem.shape.as_slice();
         let target = problem.target_shape.as_deref().unwrap_or(input);
         let input2 = takes.input2.then(|| problem.input2_shape.as_deref().unwrap_or(input));
@@ -135,6 +148,8 @@ impl Items {
             weight: self.weight.source.clone(),
             pos_weight: self.pos_weight.source.clone(),
             mask: problem.ignore_mask,
+            sample_weight: false,
+            item_shape: shape.shape.clone(),
             reduction: self.reduction,
             denominator,
             empty: self.empty,

@@ -107,6 +107,7 @@ pub fn items<F: Real, L: ItemTwin<F>>(loss: &L, kernel: &Kernel, tensors: &Tenso
         grad_input: gradient(want.contains(Want::GRAD), |item| item.dx, tensors.input.shape()),
         grad_input2: gradient(want.contains(Want::GRAD_INPUT2), |item| item.d_second, input2),
         grad_target: gradient(want.contains(Want::GRAD_TARGET), |item| item.d_second, &kernel.target_shape),
+        stats: None,
     }
 }
 

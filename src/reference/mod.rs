@@ -7,7 +7,7 @@ mod rows;
 use ndarray::NdFloat;
 
 pub use items::{ItemIn, ItemOut, ItemTwin, items};
-pub use rows::{RowGrads, RowIn, RowTarget, RowTwin, rows};
+pub use rows::{RowGrads, RowIn, RowStat, RowTarget, RowTwin, rows};
 
 use crate::error::Error;
 use crate::losses::{Loss, Twin};

@@ -7,7 +7,7 @@ use super::{Real, Sum};
 use crate::kernel::{Denominator, Kernel, Layout, WeightSource};
 use crate::losses::Loss;
 use crate::problem::{Reduction, Want};
-use crate::tensors::{Answer, Target, Tensors};
+use crate::tensors::{Answer, RowStats, Target, Tensors};
 
 /// A row's target.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ pub struct RowIn<'a, F> {
     pub target: RowTarget<'a, F>,
     /// Class weights; empty if every class weighs 1.
     pub weight: &'a [F],
-    /// grad_output / denominator, NaN if the denominator is 0.
+    /// grad_output * sample weight / denominator, NaN if the denominator is 0.
     pub scale: F,
 }
 
@@ -41,6 +41,25 @@ impl<F: Real> RowIn<'_, F> {
     }
 }
 
+/// Statistics of one row, see [`RowStats`].
+#[derive(Debug, Clone, Copy)]
+pub struct RowStat<F> {
+    /// Log-sum-exp.
+    pub lse: F,
+    /// Entropy.
+    pub entropy: F,
+    /// The first class with the largest logit; `u32::MAX` if unknown.
+    pub argmax: u32,
+    /// Whether that is the target.
+    pub hit: bool,
+}
+
+impl<F: Real> RowStat<F> {
+    fn unknown() -> Self {
+        Self { lse: F::nan(), entropy: F::nan(), argmax: u32::MAX, hit: false }
+    }
+}
+
 /// Where a row's gradients go; they hold zeros.
 #[derive(Debug)]
 pub struct RowGrads<'a, F> {
@@ -48,6 +67,8 @@ pub struct RowGrads<'a, F> {
     pub input: Option<ArrayViewMut1<'a, F>>,
     /// With respect to a floating-point target.
     pub target: Option<ArrayViewMut1<'a, F>>,
+    /// Statistics, unknown so far.
+    pub stat: RowStat<F>,
 }
 
 /// A loss over rows of classes, for one row: the twin of the loss' WGSL file.
@@ -83,13 +104,16 @@ pub fn rows<F: Real, L: RowTwin<F> + Loss>(
         }
         Target::Values(values) => values.lanes(axis).into_iter().map(|row| Some(RowTarget::Values(row))).collect(),
     };
+    let sample_weight: Vec<F> = tensors.sample_weight.iter().flatten().copied().collect();
+    let own_weight = |row: usize| sample_weight.get(row).copied().unwrap_or_else(F::one);
     let denominator = match kernel.denominator {
         Denominator::Fixed(value) => value,
         Denominator::Counted => {
             let class_weight = |class: &usize| weight.get(*class).map_or(1.0, |w| w.wide());
-            let counted = targets.iter().flatten().map(|target| match target {
-                RowTarget::Class(class) if kernel.weighs_mean => class_weight(class),
-                _ => 1.0,
+            let counted = targets.iter().enumerate().map(|(row, target)| match target {
+                None => 0.0,
+                Some(RowTarget::Class(class)) if kernel.weighs_mean => class_weight(class) * own_weight(row).wide(),
+                Some(_) => own_weight(row).wide(),
             });
             counted.collect::<Sum<f64>>().total()
         }
@@ -97,15 +121,15 @@ pub fn rows<F: Real, L: RowTwin<F> + Loss>(
     let upstream: Vec<F> = tensors.grad_output.iter().flatten().copied().collect();
     let scale = |row: usize| {
         let upstream = upstream.get(if reduced { 0 } else { row }).copied().unwrap_or_else(F::one);
-        if denominator == 0.0 { F::nan() } else { upstream / F::of(denominator) }
+        if denominator == 0.0 { F::nan() } else { upstream * own_weight(row) / F::of(denominator) }
     };
 
     let zeros = |wanted: bool| wanted.then(|| ArrayD::<F>::zeros(tensors.input.raw_dim()));
     let mut grad_input = zeros(want.contains(Want::GRAD));
     let mut grad_target = zeros(want.contains(Want::GRAD_TARGET));
-    let losses: Vec<F> = {
+    let (losses, stats): (Vec<F>, Vec<RowStat<F>>) = {
         let mut grads: Vec<RowGrads<'_, F>> =
-            (0..targets.len()).map(|_| RowGrads { input: None, target: None }).collect();
+            (0..targets.len()).map(|_| RowGrads { input: None, target: None, stat: RowStat::unknown() }).collect();
         for (row, lane) in grad_input.iter_mut().flat_map(|g| g.lanes_mut(axis)).enumerate() {
             grads[row].input = Some(lane);
         }
@@ -118,11 +142,14 @@ pub fn rows<F: Real, L: RowTwin<F> + Loss>(
             .zip(targets)
             .zip(grads)
             .enumerate()
-            .map(|(row, ((logits, target), mut grads))| match target {
-                Some(target) => loss.row(&RowIn { logits, target, weight: &weight, scale: scale(row) }, &mut grads),
-                None => F::zero(),
+            .map(|(row, ((logits, target), mut grads))| {
+                let loss = target.map_or_else(F::zero, |target| {
+                    let row_in = RowIn { logits, target, weight: &weight, scale: scale(row) };
+                    loss.row(&row_in, &mut grads) * own_weight(row)
+                });
+                (loss, grads.stat)
             })
-            .collect()
+            .unzip()
     };
 
     let loss = want.contains(Want::LOSS).then(|| {
@@ -136,5 +163,18 @@ pub fn rows<F: Real, L: RowTwin<F> + Loss>(
         }
         .expect("one loss per row")
     });
-    Answer { loss, grad_input, grad_input2: None, grad_target }
+    let stats = want.contains(Want::STATS).then(|| row_stats(&stats, &kernel.item_shape));
+    Answer { loss, grad_input, grad_input2: None, grad_target, stats }
+}
+
+fn row_stats<F: Real>(stats: &[RowStat<F>], shape: &[usize]) -> RowStats<F> {
+    fn column<F, T>(stats: &[RowStat<F>], shape: &[usize], of: fn(&RowStat<F>) -> T) -> ArrayD<T> {
+        ArrayD::from_shape_vec(IxDyn(shape), stats.iter().map(of).collect()).expect("one value per row")
+    }
+    RowStats {
+        lse: column(stats, shape, |stat| stat.lse),
+        entropy: column(stats, shape, |stat| stat.entropy),
+        argmax: column(stats, shape, |stat| stat.argmax),
+        hit: column(stats, shape, |stat| stat.hit),
+    }
 }

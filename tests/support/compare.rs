@@ -103,6 +103,7 @@ pub fn wide(answer: &Answer) -> Answer<f64> {
         grad_input: wide(&answer.grad_input),
         grad_input2: wide(&answer.grad_input2),
         grad_target: wide(&answer.grad_target),
+        stats: None,
     }
 }
 

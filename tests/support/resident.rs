@@ -181,6 +181,7 @@ impl Resident {
             grad_input: part(Tensor::GradInput),
             grad_input2: part(Tensor::GradInput2),
             grad_target: part(Tensor::GradTarget),
+            stats: None,
         }
     }
 
