@@ -12,10 +12,10 @@ use ndarray::{Array1, Array2, Axis, arr0};
 
 const SEED: u64 = 3;
 const EPOCHS: usize = 40;
-const SGD: Sgd = Sgd { rate: 0.1, momentum: 0.9, decay: 1e-3, batch: 32 };
+const SGD: Sgd = Sgd { rate: 0.01, momentum: 0.9, decay: 1e-2, batch: 32 };
 
 /// What the example promises on the test data. Each of ten splits that were tried keeps it.
-const ACCURACY: f64 = 0.93;
+const ACCURACY: f64 = 0.95;
 const AREA: f64 = 0.98;
 
 fn main() -> ExitCode {
@@ -61,7 +61,7 @@ fn train() -> Result<()> {
             ],
         },
     ];
-    common::draw_curves(&file, "epoch", &panels)?;
+    common::draw_curves(&file, "epoch", 1, &panels)?;
     let (accuracy, area) = (common::last(&accuracies), common::last(&areas));
     println!("accuracy    {:.1} % of the test samples", 100.0 * accuracy);
     println!("ROC AUC     {area:.4}");

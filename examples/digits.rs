@@ -241,7 +241,7 @@ impl Record {
         let accuracies = [curve("training", &self.train_accuracy), curve("test", &self.test_accuracy)];
         let panels =
             [Panel { title: "Cross-entropy", series: &losses }, Panel { title: "Accuracy", series: &accuracies }];
-        common::draw_curves(&file, "epoch", &panels)?;
+        common::draw_curves(&file, "epoch", 0, &panels)?;
 
         let accuracy = common::last(&self.test_accuracy);
         let (step, loss) = (median(&self.step_times), median(&self.loss_times));

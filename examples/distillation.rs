@@ -60,7 +60,7 @@ fn distil() -> Result<()> {
         curve("student, all labels", &all),
         curve("student, distilled", &distilled),
     ];
-    common::draw_curves(&file, "epoch", &[Panel { title: "Test accuracy", series: &series }])?;
+    common::draw_curves(&file, "epoch", 1, &[Panel { title: "Test accuracy", series: &series }])?;
 
     let [taught, plain, all, distilled] = [taught, plain, all, distilled].map(|curve| common::last(&curve));
     println!("teacher     {:.1} % of the test images, from {} labels", 100.0 * taught, train.len());

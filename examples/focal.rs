@@ -64,7 +64,7 @@ fn compare() -> Result<()> {
         Panel { title: "Recall", series: &[0, 1, 2, 3].map(|i| series(i, &recalls[i])) },
         Panel { title: "F1", series: &[0, 1, 2, 3].map(|i| series(i, &f1s[i])) },
     ];
-    common::draw_curves(&file, "epoch", &panels)?;
+    common::draw_curves(&file, "epoch", 1, &panels)?;
     println!("\ncurves      {}", file.display());
     if common::last(&recalls[3]) < RECALL {
         return Err(format!("expected a recall of at least {RECALL} with the balanced focal loss").into());

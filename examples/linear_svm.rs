@@ -51,7 +51,7 @@ fn compare() -> Result<()> {
             ],
         },
     ];
-    common::draw_curves(&file, "epoch", &panels)?;
+    common::draw_curves(&file, "epoch", 1, &panels)?;
     for (name, record) in [("Hinge       ", &hinge), ("SquaredHinge", &squared)] {
         println!("{name}  accuracy {:.1} % of the test samples", 100.0 * common::last(&record.accuracies));
     }

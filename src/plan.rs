@@ -353,7 +353,11 @@ impl Planner<'_> {
             Layout::Rows(shape) => self.plan_rows(&mut plan, *shape)?,
             Layout::Items(shape) => self.plan_items(&mut plan, shape)?,
         }
-        Ok(plan)
+        let mut binds = plan.dispatches.iter().flat_map(|dispatch| &dispatch.binds);
+        match binds.find(|bind| bind.size > self.facts.max_binding) {
+            Some(bind) => Err(self.too_large(format!("a binding of {} bytes for `{}`", bind.size, bind.tensor.name()))),
+            None => Ok(plan),
+        }
     }
 
     fn row_strategy(&self, shape: RowShape, forced: Option<RowStrategy>) -> Result<(RowStrategy, &'static str), Error> {

@@ -79,7 +79,6 @@ fn rows_of_classes() -> Vec<(&'static str, Call, Error)> {
     let both = Want::LOSS | Want::GRAD;
     let ce = CrossEntropy::new;
     let no_classes = "at least one class";
-    let grad_target = "a gradient of the target only where it holds probabilities";
     vec![
         ("no dimension", indices(ce(), &[], &[], both), shape("input", "(C), (N, C) or (N, C, d1, ...)", "()")),
         ("no classes", indices(ce(), &[2, 0], &[2], both), shape("input", no_classes, "[2, 0]")),
@@ -140,7 +139,7 @@ fn rows_of_classes() -> Vec<(&'static str, Call, Error)> {
         (
             "the target's gradient of labels",
             indices(ce(), &[2, 3], &[2], Want::GRAD_TARGET),
-            value("want", grad_target, "class indices"),
+            value("want", "outputs of this loss", "the gradient of a target that has none"),
         ),
         (
             "probabilities",

@@ -1,9 +1,9 @@
-//! Proves that every way to share rows out among invocations gives the reference's values, on every shape it serves, and that
+//! Proves that every way of sharing rows out among invocations gives the reference's values, on every shape it serves, and that
 //! the same inputs give the same bits: run after run, and whatever else the submit holds.
 
 mod support;
 
-use deeploss::{AdapterFacts, Error, RowStrategy, Want, reference};
+use deeploss::{AdapterFacts, RowStrategy, Want, reference};
 use support::compare::{TOLERANCE, answers, bits, wide};
 use support::resident::{self, Resident};
 use support::{cases, gpu, reason, table};
@@ -28,19 +28,21 @@ fn every_strategy_computes_what_the_reference_computes() {
     table(|rows| {
         for shape in SHAPES {
             for (name, loss) in cases::variants_of(shape) {
-                let Some(tensors) = cases::sample(&*loss, shape, 11) else { continue };
+                let Some(tensors) = cases::sample(&*loss, shape, 11).filter(|t| cases::has_rows(&*loss, t)) else { continue };
                 let tensors = cases::with_upstream(&*loss, &tensors);
                 let want = cases::everything(&*loss, &tensors);
                 let scales = cases::scales(&*loss, &tensors);
                 let oracle = reference::evaluate(&*loss, &tensors.to_f64().view(), want).expect("a sample");
                 let mut first = None;
                 for strategy in strategies().into_iter().filter(|strategy| strategy.serves(facts(), shape[1])) {
+                    let problem = cases::problem(&tensors, want);
                     let mut compared = || {
-                        let got = match resident::run(gpu(), &*loss, &tensors, want, Some(strategy)) {
-                            // A loss that is not made of rows has no strategies for them.
-                            Err(Error::Unsupported { .. }) if strategy != RowStrategy::Thread => return Ok(()),
-                            got => got.map_err(reason)?,
-                        };
+                        let prepared = loss.prepare_with(gpu(), &problem, Some(strategy)).map_err(reason)?;
+                        let resident = Resident::new(gpu(), &*loss, &tensors, want).map_err(reason)?;
+                        let got = resident.run(gpu(), &prepared).map_err(reason)?;
+                        if prepared.plan().strategy.0 != strategy {
+                            return Err(format!("runs as {:?}", prepared.plan().strategy));
+                        }
                         answers(&got, &oracle, scales, TOLERANCE)?;
                         let first = first.get_or_insert_with(|| wide(&got));
                         answers(&got, first, scales, TOLERANCE).map_err(|e| format!("against the first strategy: {e}"))
@@ -52,28 +54,13 @@ fn every_strategy_computes_what_the_reference_computes() {
     });
 }
 
-/// The forced strategy is the one that runs: otherwise the comparison above would compare one with itself.
-#[test]
-fn the_plan_of_a_forced_strategy_says_so() {
-    let loss = deeploss::CrossEntropy::new();
-    table(|rows| {
-        for strategy in strategies() {
-            let problem = deeploss::Problem::rows(2, 260);
-            let prepared = deeploss::Loss::prepare_with(&loss, gpu(), &problem, Some(strategy));
-            let planned = prepared.map(|prepared| prepared.plan().strategy.0);
-            let outcome = if planned == Ok(strategy) { Ok(()) } else { Err(format!("{planned:?}")) };
-            rows.row(format!("{strategy:?}"), outcome);
-        }
-    });
-}
-
 /// Enough rows for several records of the reduction; enough classes for a group of lanes.
 #[test]
 fn the_same_bits_in_a_hundred_runs() {
     const RUNS: usize = 100;
     table(|rows| {
         for shape in [[10_000, 3], [5, 1003]] {
-            for (name, loss) in cases::variants(shape[1]) {
+            for (name, loss) in cases::fullest(shape[1]) {
                 let tensors = cases::sample(&*loss, &shape, 5).expect("every loss takes (N, C)");
                 let want = cases::everything(&*loss, &tensors);
                 let outcome = (|| {
@@ -100,7 +87,7 @@ fn the_same_bits_in_a_hundred_runs() {
 fn the_same_bits_among_other_dispatches_in_one_submit() {
     let mut calls = Vec::new();
     for shape in [[9000, 3], [4, 257]] {
-        for (name, loss) in cases::variants(shape[1]) {
+        for (name, loss) in cases::fullest(shape[1]) {
             let other = cases::sample(&*loss, &shape, 22).expect("every loss takes (N, C)");
             let tensors = cases::sample(&*loss, &shape, 21).expect("every loss takes (N, C)");
             let want = Want::LOSS | Want::GRAD;

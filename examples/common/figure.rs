@@ -7,7 +7,7 @@ use plotters::prelude::*;
 
 use super::Result;
 
-/// One line: a name, and a value for every step 0, 1, 2, ...
+/// One line: a name, and a value for every step.
 pub(crate) struct Series<'a> {
     pub(crate) name: &'a str,
     pub(crate) values: &'a [f64],
@@ -30,15 +30,15 @@ const COLOURS: [RGBColor; 5] = [
     RGBColor(86, 180, 233),
 ];
 
-/// Draws the panels side by side over a common horizontal axis (steps), and writes them to `file`.
-pub(crate) fn draw_curves(file: &Path, steps: &str, panels: &[Panel<'_>]) -> Result<()> {
+/// Draws the panels side by side over a common horizontal axis (steps), and writes them to `file`. The first value is step `first`'s.
+pub(crate) fn draw_curves(file: &Path, steps: &str, first: usize, panels: &[Panel<'_>]) -> Result<()> {
     let mut svg = String::new();
     let width = PANEL.0 * panels.len().max(1) as u32;
     {
         let root = SVGBackend::with_string(&mut svg, (width, PANEL.1)).into_drawing_area();
         root.fill(&WHITE)?;
         for (area, panel) in root.split_evenly((1, panels.len().max(1))).iter().zip(panels) {
-            draw_panel(area, steps, panel)?;
+            draw_panel(area, steps, first, panel)?;
         }
         root.present()?;
     }
@@ -48,15 +48,17 @@ pub(crate) fn draw_curves(file: &Path, steps: &str, panels: &[Panel<'_>]) -> Res
 fn draw_panel(
     area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
     steps: &str,
+    first: usize,
     panel: &Panel<'_>,
 ) -> Result<()> {
     let longest = panel.series.iter().map(|series| series.values.len()).max().unwrap_or(0);
+    let last = first + longest.saturating_sub(1).max(1);
     let mut chart = ChartBuilder::on(area)
         .caption(panel.title, ("sans-serif", 18))
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(48)
-        .build_cartesian_2d(0.0..longest.saturating_sub(1).max(1) as f64, range(panel.series))?;
+        .build_cartesian_2d(first as f64..last as f64, range(panel.series))?;
     chart
         .configure_mesh()
         .x_desc(steps)
@@ -67,7 +69,7 @@ fn draw_panel(
         .draw()?;
     for (series, &colour) in panel.series.iter().zip(COLOURS.iter().cycle()) {
         let style = colour.stroke_width(2);
-        let points = series.values.iter().enumerate().map(|(step, &value)| (step as f64, value));
+        let points = (first..).zip(series.values).map(|(step, &value)| (step as f64, value));
         chart
             .draw_series(LineSeries::new(points.filter(|(_, value)| value.is_finite()), style))?
             .label(series.name)

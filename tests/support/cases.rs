@@ -1,7 +1,7 @@
 //! Calls made from the table of losses: variants, reductions, outputs, upstream gradients. Nothing here knows a loss by its type,
 //! and only this file looks into a [`Kernel`](deeploss::Kernel).
 
-use deeploss::{Error, LOSSES, Loss, OwnedTarget, OwnedTensors, Problem, Reduction, TargetKind, Want};
+use deeploss::{Error, LOSSES, Layout, Loss, OwnedTarget, OwnedTensors, Problem, Reduction, TargetKind, Want};
 use ndarray::{ArrayD, IxDyn};
 
 use super::compare::Scales;
@@ -13,6 +13,31 @@ pub fn variants(classes: usize) -> Vec<(String, Box<dyn Loss>)> {
         variants.map(|(number, loss)| (format!("{}[{number}]", info.name), loss)).collect::<Vec<_>>()
     };
     LOSSES.iter().flat_map(of).collect()
+}
+
+/// The last variant of each loss, which has the most options: where many calls of one kind are made.
+pub fn fullest(classes: usize) -> Vec<(String, Box<dyn Loss>)> {
+    let last = |info: &deeploss::LossInfo| Some((info.name.to_owned(), (info.variants)(classes).pop()?));
+    LOSSES.iter().filter_map(last).collect()
+}
+
+/// Whether the loss is made of rows of classes, not of independent elements.
+pub fn has_rows(loss: &dyn Loss, tensors: &OwnedTensors) -> bool {
+    let kernel = loss.kernel(&problem(tensors, Want::LOSS));
+    kernel.is_ok_and(|kernel| matches!(kernel.layout, Layout::Rows(_)))
+}
+
+/// Whether this is its loss' first or last variant.
+pub fn is_first_or_last(loss: &dyn Loss, classes: usize) -> bool {
+    let variants = (loss.info().variants)(classes);
+    let ends = [variants.first(), variants.last()];
+    ends.into_iter().flatten().any(|end| format!("{end:?}") == format!("{loss:?}"))
+}
+
+/// Whether a boolean constant of the loss' kernel is set.
+pub fn has_flag(loss: &dyn Loss, tensors: &OwnedTensors, flag: &str) -> bool {
+    let kernel = loss.kernel(&problem(tensors, Want::LOSS));
+    kernel.is_ok_and(|kernel| kernel.flags.contains(&(flag, true)))
 }
 
 /// [`variants`] for a shape, whose classes are axis 1 (0 of the shape (C)); once more for weights of the last axis, where
@@ -115,6 +140,8 @@ pub fn sample(loss: &dyn Loss, shape: &[usize], seed: u64) -> Option<OwnedTensor
     match loss.kernel(&problem(&tensors, Want::LOSS)) {
         Ok(_) => Some(tensors),
         Err(Error::Shape { argument: "input" | "weight" | "pos_weight", .. }) if shape.len() != 2 => None,
+        // A variant with an axis of its own.
+        Err(Error::Value { argument: "class_axis", .. }) if shape.len() != 2 => None,
         Err(error) => panic!("{loss:?} refuses {shape:?}: {error}"),
     }
 }

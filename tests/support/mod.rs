@@ -5,6 +5,7 @@ pub mod cases;
 pub mod compare;
 pub mod conformance;
 pub mod resident;
+pub mod values;
 
 use std::sync::OnceLock;
 
