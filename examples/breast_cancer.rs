@@ -10,11 +10,12 @@ use common::{Dataset, Network, Panel, Result, Rng, Series, Sgd};
 use deeploss::{BceWithLogits, Loss};
 use ndarray::{Array1, Array2, Axis, arr0};
 
-const SEED: u64 = 3;
+/// Of ten seeds that were tried, one with about average results.
+const SEED: u64 = 7;
 const EPOCHS: usize = 40;
 const SGD: Sgd = Sgd { rate: 0.01, momentum: 0.9, decay: 1e-2, batch: 32 };
 
-/// What the example promises on the test data. Each of ten splits that were tried keeps it.
+/// What the example promises on the test data. Each of the ten keeps it.
 const ACCURACY: f64 = 0.95;
 const AREA: f64 = 0.98;
 

@@ -9,12 +9,13 @@ use common::{Dataset, Network, Panel, Result, Rng, Series, Sgd};
 use deeploss::{Context, Hinge, Loss, SquaredHinge};
 use ndarray::Axis;
 
-const SEED: u64 = 3;
+/// Of ten seeds that were tried, one with about average results.
+const SEED: u64 = 7;
 const EPOCHS: usize = 60;
 /// Decay is what makes it a support vector machine: it asks for the widest margin.
 const SGD: Sgd = Sgd { rate: 0.01, momentum: 0.9, decay: 1e-2, batch: 32 };
 
-/// What the example promises on the test data, with either loss. Each of ten splits that were tried keeps it.
+/// What the example promises on the test data, with either loss. Each of the ten keeps it.
 const ACCURACY: f64 = 0.93;
 
 fn main() -> ExitCode {

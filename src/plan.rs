@@ -170,6 +170,8 @@ pub(crate) struct Frame {
 const MAX_ITERATIONS: usize = 60_000;
 /// Up to here a row is so short that lanes of a group would idle.
 const THREAD_MAX_CLASSES: usize = 32;
+/// The same on a CPU adapter, where lanes are SIMD and what a row costs besides its classes is shared by the rows of a vector.
+const CPU_THREAD_MAX_CLASSES: usize = 512;
 /// Lanes of a workgroup per row on a GPU: (largest C, lanes).
 const WORKGROUP_LANES: [(usize, u32); 2] = [(1024, 64), (usize::MAX, 256)];
 /// Items that one workgroup of a reduction sums.
@@ -215,11 +217,12 @@ impl RowStrategy {
         [("LANES", self.lanes()), ("WORKGROUP", self.workgroup())]
     }
 
-    /// Loop iterations of one invocation, at most: sums and gradient of the classes by blocks of four quads, a second pass or
-    /// the search for inf and NaN by single quads; with lists of labels, three times every quad against every quad.
+    /// Loop iterations at most, of all the loops that the rows of one SIMD vector may take between them: sums over the classes
+    /// by blocks of four quads; the gradient, the zeros of an ignored row, a second pass and the search for inf and NaN by single
+    /// quads; with lists of labels, three times every quad against every quad.
     fn iterations(self, classes: usize, lists: bool) -> usize {
         let quads = classes.div_ceil(4 * self.lanes() as usize);
-        if lists { 3 * quads * classes.div_ceil(4) } else { 2 * quads + 2 * (quads / 4 + 4) }
+        if lists { 3 * quads * classes.div_ceil(4) } else { 4 * quads + quads / 4 + 4 }
     }
 
     /// Whether the adapter can run it on rows of so many classes.
@@ -249,6 +252,9 @@ impl RowStrategy {
             candidates.push((Self::Thread, "few classes: lanes of a group would idle"));
         }
         if facts.is_cpu {
+            if shape.classes <= CPU_THREAD_MAX_CLASSES {
+                candidates.push((Self::Thread, "CPU adapter: neighbouring rows share the cost of opening and closing a row"));
+            }
             if let Some((size, _)) = facts.subgroup {
                 candidates.push((
                     Self::Subgroup { lanes: size },

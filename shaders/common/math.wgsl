@@ -41,7 +41,8 @@ fn ordinary(bits: u32) -> f32 {
 // Half the argument, because the difference of two finite floats may overflow while half of it cannot.
 // Cody-Waite: 2h = k ln 2 + r with ln 2 / 2 = 355/1024 - 1.0609722e-4 (k * 355/1024 is exact), then Cephes' expf polynomial.
 fn exp_twice4(h: vec4<f32>) -> vec4<f32> {
-    let a = max(h, vec4<f32>(-52.0));
+    // At the bound k is -127.
+    let a = max(h, vec4<f32>(-44.0));
     let k = round(a * 2.885390082);
     let half_r = launder4(a - k * 0.3466796875) + k * 1.06097220e-4;
     let r = half_r + half_r;
@@ -51,8 +52,8 @@ fn exp_twice4(h: vec4<f32>) -> vec4<f32> {
     q = q * r + 1.6666665459e-1;
     q = q * r + 5.0000001201e-1;
     let mantissa = (q * (r * r) + r) + 1.0;
-    // 2^k from its exponent bits; k <= -127 gives bits 0, the float 0.
-    return mantissa * bitcast<vec4<f32>>(max(vec4<i32>(k) + 127, vec4<i32>(0)) << vec4<u32>(23u));
+    // 2^k: k + 127 ends up in the lowest bits of 2^23 + 2^22 + 127 + k, which is exact; k = -127 gives bits 0, the float 0.
+    return mantissa * bitcast<vec4<f32>>(bitcast<vec4<u32>>(k + 12583039.0) << vec4<u32>(23u));
 }
 
 fn exp_twice(h: f32) -> f32 {
@@ -120,8 +121,8 @@ fn ln_bits(bits: u32) -> f32 {
 
 // exp v for finite v; +inf as the hardware makes it above the range.
 fn exp_any(v: f32) -> f32 {
-    let root = exp_twice(0.25 * v);
-    return select(exp_twice(0.5 * v), root * root, v > 80.0);
+    let root = exp_twice(0.25 * min(v, 100.0));
+    return select(exp_twice(0.5 * min(v, 80.0)), root * root, v > 80.0);
 }
 
 // v^g for v in [0, 1], g >= 0: the whole part of g by multiplication while it is small, the rest through exp and log.

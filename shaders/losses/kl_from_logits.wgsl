@@ -234,7 +234,7 @@ fn grad_class(row: Row, closed: Closed, x: u32, y: u32) -> u32 {
     if (!REVERSE && !JSD) {
         g = one.q - one.p;
     }
-    return bitcast<u32>(closed.scale * g);
+    return select(bitcast<u32>(closed.scale * g), NAN_BITS, REVERSE && closed.loss == INF_BITS);
 }
 
 fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
@@ -254,5 +254,5 @@ fn grad_target_value(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
     if (REVERSE) {
         g = one.p - one.q;
     }
-    return bitcast<u32>(closed.scale * g);
+    return select(bitcast<u32>(closed.scale * g), NAN_BITS, !REVERSE && closed.loss == INF_BITS);
 }

@@ -118,8 +118,16 @@ fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let skipped = skips_row(row);
     var acc = acc_new();
     if (ACCUMULATES && !skipped) {
-        for (var q = 0u; q < whole; q += 4u * LANES) {
-            acc = acc_add(acc, row, load_block(at, q + lane, true));
+        // Loops that leave at the end of their body: lavapipe runs a body once more, masked, where the test comes first.
+        if (whole > 0u) {
+            var q = 0u;
+            loop {
+                acc = acc_add(acc, row, load_block(at, q + lane, true));
+                q += 4u * LANES;
+                if (q >= whole) {
+                    break;
+                }
+            }
         }
         if (whole < quads) {
             acc = acc_add(acc, row, load_block(at, whole + lane, false));
@@ -152,14 +160,15 @@ fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
             return;
         }
-        for (var q = lane; q < whole; q += 4u * LANES) {
-            store_gradients(row, closed, at, q);
-            store_gradients(row, closed, at, q + LANES);
-            store_gradients(row, closed, at, q + 2u * LANES);
-            store_gradients(row, closed, at, q + 3u * LANES);
-        }
-        for (var q = whole + lane; q < quads; q += LANES) {
-            store_gradients(row, closed, at, q);
+        if (lane < quads) {
+            var q = lane;
+            loop {
+                store_gradients(row, closed, at, q);
+                q += LANES;
+                if (q >= quads) {
+                    break;
+                }
+            }
         }
     }
 }

@@ -35,7 +35,8 @@ pub(super) const INFO: LossInfo = LossInfo {
 /// **Mean** divides by the number of rows, as `batchmean` does in PyTorch.
 ///
 /// **Edges.** A class that is -inf on both sides contributes 0. -inf in the student where the teacher has probability gives +inf
-/// (forward; the other way round in reverse); JSD stays finite. NaN or +inf, or nothing but -inf, makes that row NaN.
+/// (forward; the other way round in reverse); JSD stays finite. Beside +inf, the gradient of the
+/// other side is NaN. NaN or +inf, or nothing but -inf, makes that row NaN.
 ///
 /// **By hand.** x = (0, 0), y = (log 3, 0), T = 1: P = (3/4, 1/4), forward = 3/4 log(3/2) + 1/4 log(1/2) = 0.13081, gradient (-1/4, 1/4).
 ///
@@ -227,6 +228,11 @@ impl<F: Real> RowTwin<F> for KlFromLogits {
             if let Some(grad) = &mut grads.target {
                 grad[c] = scale * if self.direction == Direction::Reverse { p - q } else { p * (u - u_mean) };
             }
+        }
+        // Beside an infinite divergence, the gradient of the side whose log is infinite is no number.
+        if loss == F::infinity() {
+            let side = if self.direction == Direction::Reverse { &mut grads.input } else { &mut grads.target };
+            side.iter_mut().for_each(|grad| grad.fill(F::nan()));
         }
         loss * t * t
     }

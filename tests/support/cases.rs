@@ -70,6 +70,11 @@ pub fn loss_shape(loss: &dyn Loss, tensors: &OwnedTensors) -> Result<Vec<usize>,
     Ok(loss.kernel(&problem(tensors, Want::LOSS))?.loss_shape)
 }
 
+/// Shape of what there is one of per row, or item.
+pub fn item_shape(loss: &dyn Loss, tensors: &OwnedTensors) -> Result<Vec<usize>, Error> {
+    Ok(loss.kernel(&problem(tensors, Want::LOSS))?.item_shape)
+}
+
 /// Items of the unreduced loss.
 pub fn items(loss: &dyn Loss, tensors: &OwnedTensors) -> usize {
     let unreduced = loss.with_reduction(Reduction::None);

@@ -1,7 +1,7 @@
 //! Comparing tensors: kinds (finite, +inf, -inf, NaN) first, then differences against the scale of the tensor, as the README of
 //! the goldens describes it.
 
-use deeploss::{Answer, OwnedTensors, Reduction};
+use deeploss::{Answer, OwnedTensors, Reduction, RowStats};
 use ndarray::{ArrayD, Dimension};
 
 /// What separates two float32 results of one formula: this times the scale of the tensor.
@@ -53,6 +53,11 @@ pub fn answers(got: &Answer, expected: &Answer<f64>, scales: Scales, tolerance: 
         ("grad_input2", &got.grad_input2, &expected.grad_input2, scales.grad),
         ("grad_target", &got.grad_target, &expected.grad_target, scales.grad),
     ];
+    let statistics = match (&got.stats, &expected.stats) {
+        (Some(got), Some(expected)) => stats(got, expected, tolerance).err(),
+        (None, None) => None,
+        _ => Some("stats: there or missing where it was not expected so".into()),
+    };
     let reasons: Vec<String> = parts
         .into_iter()
         .filter_map(|(name, got, expected, scale)| {
@@ -65,8 +70,19 @@ pub fn answers(got: &Answer, expected: &Answer<f64>, scales: Scales, tolerance: 
             };
             outcome.err().map(|reason| format!("{name}: {reason}"))
         })
+        .chain(statistics)
         .collect();
     if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
+}
+
+/// Numbers as in [`tensor`], classes and hits exactly.
+pub fn stats(got: &RowStats, expected: &RowStats<f64>, tolerance: f64) -> Result<(), String> {
+    tensor(&got.lse, &expected.lse, tolerance, 1.0).map_err(|reason| format!("lse: {reason}"))?;
+    tensor(&got.entropy, &expected.entropy, tolerance, 1.0).map_err(|reason| format!("entropy: {reason}"))?;
+    if got.argmax != expected.argmax {
+        return Err(format!("argmax: {}, expected {}", got.argmax, expected.argmax));
+    }
+    if got.hit != expected.hit { Err(format!("hit: {}, expected {}", got.hit, expected.hit)) } else { Ok(()) }
 }
 
 /// Every element of a tensor, with |got - expected| at most `tolerance * max(scale, largest expected)`.
@@ -103,14 +119,24 @@ pub fn wide(answer: &Answer) -> Answer<f64> {
         grad_input: wide(&answer.grad_input),
         grad_input2: wide(&answer.grad_input2),
         grad_target: wide(&answer.grad_target),
-        stats: None,
+        stats: answer.stats.as_ref().map(|stats| RowStats {
+            lse: stats.lse.mapv(f64::from),
+            entropy: stats.entropy.mapv(f64::from),
+            argmax: stats.argmax.clone(),
+            hit: stats.hit.clone(),
+        }),
     }
 }
 
 /// The bits of every tensor of an answer: equal exactly if the answers are, NaN and the sign of zero included.
 pub fn bits<F: Into<f64> + Copy>(answer: &Answer<F>) -> Vec<Option<Vec<u64>>> {
     // f32 to f64 is one-to-one, NaN's payload included.
-    [&answer.loss, &answer.grad_input, &answer.grad_input2, &answer.grad_target]
-        .map(|part| part.as_ref().map(|values| values.iter().map(|&v| v.into().to_bits()).collect()))
-        .into()
+    let of = |values: &ArrayD<F>| values.iter().map(|&v| v.into().to_bits()).collect();
+    let parts = [&answer.loss, &answer.grad_input, &answer.grad_input2, &answer.grad_target];
+    let mut all: Vec<Option<Vec<u64>>> = parts.into_iter().map(|part| part.as_ref().map(of)).collect();
+    all.extend(answer.stats.iter().flat_map(|stats| {
+        let classes = stats.argmax.iter().zip(&stats.hit).map(|(&class, &hit)| u64::from(class) << 1 | u64::from(hit));
+        [Some(of(&stats.lse)), Some(of(&stats.entropy)), Some(classes.collect())]
+    }));
+    all
 }

@@ -7,6 +7,7 @@ pub mod conformance;
 pub mod resident;
 pub mod values;
 
+use std::fmt::Display;
 use std::sync::OnceLock;
 
 use deeploss::{Context, INSTALL_A_DRIVER};
@@ -45,30 +46,41 @@ pub fn places() -> [(&'static str, Context); 2] {
 #[derive(Default)]
 pub struct Table {
     rows: usize,
-    failed: Vec<String>,
+    failed: usize,
+    /// The rows of each reason, in the order of the first.
+    reasons: Vec<(String, Vec<String>)>,
 }
 
 impl Table {
-    pub fn row(&mut self, name: impl std::fmt::Display, outcome: Result<(), String>) {
+    pub fn row(&mut self, name: impl Display, outcome: Result<(), String>) {
         self.rows += 1;
-        if let Err(reason) = outcome {
-            self.failed.push(format!("{name}: {reason}"));
+        let Err(reason) = outcome else { return };
+        self.failed += 1;
+        match self.reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, names)) => names.push(name.to_string()),
+            None => self.reasons.push((reason, vec![name.to_string()])),
         }
     }
 }
 
-/// Fills a table, then panics with every row that failed, not with the first one only; also if there was no row at all.
+/// Fills a table, then panics with every reason and the rows that failed for it, not with the first only; also if there was no
+/// row at all.
 pub fn table(fill: impl FnOnce(&mut Table)) {
     const SHOWN: usize = 40;
     let mut table = Table::default();
     fill(&mut table);
     assert!(table.rows > 0, "the table of cases is empty: nothing was tested");
-    let (failed, more) = (table.failed.len(), table.failed.len().saturating_sub(SHOWN));
-    let shown = table.failed.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n  ");
-    assert!(failed == 0, "{failed} of {} rows failed (the last {more} are not shown):\n  {shown}", table.rows);
+    let mut text = format!("{} of {} rows failed:", table.failed, table.rows);
+    for (reason, names) in table.reasons.iter().take(SHOWN) {
+        let more = if names.len() > 3 { format!("\n    and {} more", names.len() - 3) } else { String::new() };
+        let names: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
+        text += &format!("\n  {reason}\n    {}{more}", names.join("\n    "));
+    }
+    text += if table.reasons.len() > SHOWN { "\n  ... and for other reasons" } else { "" };
+    assert!(table.failed == 0, "{text}");
 }
 
 /// An error as a row's reason.
-pub fn reason(error: impl std::fmt::Display) -> String {
+pub fn reason(error: impl Display) -> String {
     error.to_string()
 }

@@ -1,7 +1,7 @@
 //! The GPU-resident door on behalf of tests: host tensors into buffers, one recorded call, buffers back into an answer.
 
-use deeploss::{Answer, Buffers, Context, Error, Loss, OwnedTarget, OwnedTensors, Prepared, RowStrategy, Tensor, Want};
-use ndarray::{ArrayD, IxDyn};
+use deeploss::{Answer, Buffers, Context, Error, Loss, OwnedTarget, OwnedTensors, Prepared, RowStats, RowStrategy, Tensor, Want};
+use ndarray::{ArrayD, Axis, IxDyn};
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 
 use super::cases;
@@ -109,6 +109,7 @@ impl Resident {
             (Tensor::Input2, tensors.input2.as_ref().map(bytes)),
             (Tensor::Target, Some(target)),
             (Tensor::IgnoreMask, tensors.ignore_mask.as_ref().map(mask)),
+            (Tensor::SampleWeight, tensors.sample_weight.as_ref().map(bytes)),
             (Tensor::GradOutput, tensors.grad_output.as_ref().map(bytes)),
         ];
         let (names, contents): (Vec<_>, Vec<_>) =
@@ -120,6 +121,7 @@ impl Resident {
             (Tensor::GradInput, Want::GRAD, Some(tensors.input.shape().to_vec())),
             (Tensor::GradInput2, Want::GRAD_INPUT2, tensors.input2.as_ref().map(|x| x.shape().to_vec())),
             (Tensor::GradTarget, Want::GRAD_TARGET, Some(target_shape.to_vec())),
+            (Tensor::Stats, Want::STATS, Some([cases::item_shape(loss, tensors)?, vec![4]].concat())),
         ];
         let wanted: Vec<_> = shapes
             .into_iter()
@@ -146,11 +148,13 @@ impl Resident {
             input2: binding(Tensor::Input2),
             target: binding(Tensor::Target),
             ignore_mask: binding(Tensor::IgnoreMask),
+            sample_weight: binding(Tensor::SampleWeight),
             grad_output: binding(Tensor::GradOutput),
             loss: binding(Tensor::Loss),
             grad_input: binding(Tensor::GradInput),
             grad_input2: binding(Tensor::GradInput2),
             grad_target: binding(Tensor::GradTarget),
+            stats: binding(Tensor::Stats),
             ..Buffers::default()
         }
     }
@@ -181,7 +185,7 @@ impl Resident {
             grad_input: part(Tensor::GradInput),
             grad_input2: part(Tensor::GradInput2),
             grad_target: part(Tensor::GradTarget),
-            stats: None,
+            stats: part(Tensor::Stats).map(|words| stats(&words)),
         }
     }
 
@@ -192,6 +196,17 @@ impl Resident {
         let readback = prepared.read(&mut encoder, &self.ranges());
         submit(ctx, encoder);
         Ok(self.answer(&readback.wait()?))
+    }
+}
+
+/// Four words per row: two floats, two integers.
+fn stats(words: &ArrayD<f32>) -> RowStats {
+    let column = |at: usize| words.index_axis(Axis(words.ndim() - 1), at).to_owned();
+    RowStats {
+        lse: column(0),
+        entropy: column(1),
+        argmax: column(2).mapv(f32::to_bits),
+        hit: column(3).mapv(|word| word.to_bits() != 0),
     }
 }
 
