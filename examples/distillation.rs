@@ -9,7 +9,8 @@ use common::{Dataset, Network, Panel, Result, Rng, Series, Sgd};
 use deeploss::{Context, CrossEntropy, KlFromLogits, Loss};
 use ndarray::{Array2, Axis};
 
-const SEED: u64 = 3;
+/// Of ten seeds that were tried, one with about average results.
+const SEED: u64 = 9;
 const CLASSES: usize = 10;
 /// Sizes of the hidden layers.
 const TEACHER: [usize; 2] = [256, 128];
@@ -22,7 +23,7 @@ const EPOCHS: usize = 60;
 const SGD: Sgd = Sgd { rate: 0.05, momentum: 0.9, decay: 0.0, batch: 32 };
 
 /// What the example promises of the distilled student on the test images: its accuracy, and how much better than the plain one it
-/// is. Each of ten splits that were tried keeps it.
+/// is. Each of the ten keeps it.
 const ACCURACY: f64 = 0.95;
 const GAIN: f64 = 0.02;
 

@@ -39,3 +39,8 @@ pub use prepared::{Bound, Buffers, Prepared};
 pub use problem::{Problem, Reduction, RowShape, TargetKind, Want};
 pub use readback::Readback;
 pub use tensors::{Answer, OwnedTarget, OwnedTensors, RowStats, Target, Tensors};
+
+/// The README's code compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
