@@ -164,7 +164,7 @@ pub enum Layout {
     /// Rows of classes: skeleton/rows.wgsl.
     Rows(RowShape),
     /// Elements: skeleton/items.wgsl.
-    Items(Broadcast),
+    Items(Box<Broadcast>),
 }
 
 /// Which tensor can hold values that make an item invalid.

@@ -36,7 +36,8 @@ pub(super) const INFO: LossInfo = LossInfo {
 /// **Mean** divides by the sum of w_t over the rows that are not ignored (class indices) or by the number of rows (probabilities).
 ///
 /// **Edges.** A -inf logit has probability 0 and gradient 0; as the target, its loss is +inf. NaN or +inf, or nothing but -inf, makes
-/// that row NaN and no other. The mean over nothing is NaN with gradient 0. Unlike PyTorch: target probability 0 on a -inf logit
+/// that row NaN and no other. (On the GPU -inf is computed as `f32::MIN`: only in a row whose largest logit is exactly `f32::MIN` does it
+/// then get probability.) The mean over nothing is NaN with gradient 0. Unlike PyTorch: target probability 0 on a -inf logit
 /// contributes 0 rather than NaN; an ignored row's gradient is 0 even where its logits are NaN; a class index out of range is an
 /// error on the host, and in a GPU buffer gives NaN for that row and a status, with everything else as if it were in range.
 ///

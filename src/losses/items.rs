@@ -155,7 +155,7 @@ impl Items {
             empty: self.empty,
             target_shape: target.to_vec(),
             loss_shape: if self.reduction == Reduction::None { shape.shape.clone() } else { Vec::new() },
-            layout: Layout::Items(shape),
+            layout: Layout::Items(Box::new(shape)),
         })
     }
 }

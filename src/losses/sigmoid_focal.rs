@@ -20,8 +20,8 @@ pub(super) const INFO: LossInfo = LossInfo {
     variants,
 };
 
-/// Sigmoid focal loss of logits x with targets t, balance a and focus g: binary cross-entropy in which easy examples count less,
-/// for rare positives. With p = sigmoid(x):
+/// Sigmoid focal loss of logits x with targets t, balance a and focus g: binary cross-entropy in which easy examples count less.
+/// With p = sigmoid(x):
 ///
 /// p_t = p t + (1 - p) (1 - t),  a_t = a t + (1 - a) (1 - t),  ce = (1 - t) softplus(x) + t softplus(-x),
 /// loss = a_t (1 - p_t)^g ce,
@@ -71,7 +71,8 @@ impl SigmoidFocal {
         Self { items: Items::default(), alpha: Some(0.25), gamma: 2.0 }
     }
 
-    /// Weight a of the positives (1 - a of the negatives), 0 ..= 1; `None` weighs all alike.
+    /// Weight a of the positives (1 - a of the negatives), 0 ..= 1; `None` weighs all alike. The default 0.25, torchvision's, weighs
+    /// positives down: where they are rare and every item counts alike otherwise, choose more than 0.5.
     #[must_use]
     pub fn alpha(mut self, alpha: impl Into<Option<f32>>) -> Self {
         self.alpha = alpha.into();
