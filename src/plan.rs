@@ -253,7 +253,8 @@ impl RowStrategy {
         }
         if facts.is_cpu {
             if shape.classes <= CPU_THREAD_MAX_CLASSES {
-                candidates.push((Self::Thread, "CPU adapter: neighbouring rows share the cost of opening and closing a row"));
+                candidates
+                    .push((Self::Thread, "CPU adapter: neighbouring rows share the cost of opening and closing a row"));
             }
             if let Some((size, _)) = facts.subgroup {
                 candidates.push((
@@ -791,9 +792,10 @@ impl Planner<'_> {
         let strategy = RowStrategy::for_reduction(self.facts);
         let values = match self.kernel.checked {
             _ if source == part!("skeleton/reduce_mask.wgsl") => Tensor::IgnoreMask,
-            Some(Checked::Labels | Checked::LabelLists) => Tensor::Target,
+            Some(Checked::Labels) => Tensor::Target,
             Some(Checked::Input) => Tensor::Input,
-            None => Tensor::Nothing,
+            // The bad label of a list is not known by its row.
+            Some(Checked::LabelLists) | None => Tensor::Nothing,
         };
         let binds = vec![
             self.bind(plan, 1, values, false),

@@ -2,7 +2,9 @@
 
 mod support;
 
-use deeploss::{CrossEntropy, Error, Loss, OwnedTarget, OwnedTensors, Reduction, RowStats, RowStrategy, Want, reference};
+use deeploss::{
+    CrossEntropy, Error, Loss, OwnedTarget, OwnedTensors, Reduction, RowStats, RowStrategy, Want, reference,
+};
 use ndarray::{Array2, ArrayD, ArrayView1, Axis, IxDyn, array};
 use support::compare::{TOLERANCE, answers, stats};
 use support::resident::{self, Resident};
@@ -28,7 +30,8 @@ fn weighable() -> Vec<(String, Box<dyn Loss>)> {
         let problem = cases::problem(&loss.sample(&[2, 5], 1), Want::LOSS).with_sample_weight();
         loss.kernel(&problem).is_ok()
     };
-    let all: Vec<_> = cases::variants(5).into_iter().filter(|(_, loss)| takes(&**loss)).collect();
+    let ends = cases::variants(5).into_iter().filter(|(_, loss)| cases::is_first_or_last(&**loss, 5));
+    let all: Vec<_> = ends.filter(|(_, loss)| takes(&**loss)).collect();
     assert!(!all.is_empty(), "no loss takes weights of rows");
     all
 }
@@ -92,7 +95,8 @@ fn a_weight_multiplies_its_row_and_counts_in_the_mean() {
             };
             let expected = by_row(losses(&plain), 1);
             rows.row(format!("{place} none"), close(&losses(&none), &expected, 2e-7));
-            let gradient = |answer: &deeploss::Answer| answer.grad_input.iter().flatten().copied().collect::<Vec<f32>>();
+            let gradient =
+                |answer: &deeploss::Answer| answer.grad_input.iter().flatten().copied().collect::<Vec<f32>>();
             let expected_gradient = by_row(gradient(&plain), 3);
             rows.row(format!("{place} none's gradient"), near(&gradient(&none), &expected_gradient, 2e-7));
             // The ignored row counts for nothing, whatever it weighs.
@@ -189,9 +193,9 @@ fn statistics_do_not_depend_on_the_strategy() {
             let (tensors, want) = (tensors_of(&x, &labels), Want::LOSS | Want::STATS);
             for strategy in [RowStrategy::Thread].into_iter().chain(lanes).chain(workgroups) {
                 let answer = resident::run(gpu(), &CrossEntropy::new(), &tensors, want, Some(strategy));
-                let outcome = answer.map_err(reason).and_then(|answer| {
-                    stats(&answer.stats.ok_or("no statistics")?, &expected(&x, &labels), TOLERANCE)
-                });
+                let outcome = answer
+                    .map_err(reason)
+                    .and_then(|answer| stats(&answer.stats.ok_or("no statistics")?, &expected(&x, &labels), TOLERANCE));
                 rows.row(format!("C = {classes} {strategy:?}"), outcome);
             }
         }
@@ -220,7 +224,14 @@ fn statistics_of_every_variant_are_those_of_the_reference() {
 #[test]
 fn statistics_of_rows_that_do_not_count_are_unknown() {
     const INF: f32 = f32::INFINITY;
-    let x = array![[0.0, 0.0, -INF], [1.0, f32::NAN, 0.0], [0.0, 1.0, 2.0], [-INF, -INF, -INF], [INF, 0.0, 0.0], [5.0, 5.0, 5.0]];
+    let x = array![
+        [0.0, 0.0, -INF],
+        [1.0, f32::NAN, 0.0],
+        [0.0, 1.0, 2.0],
+        [-INF, -INF, -INF],
+        [INF, 0.0, 0.0],
+        [5.0, 5.0, 5.0]
+    ];
     let labels = [1, 0, -100, 0, 0, 0];
     let tensors = tensors_of(&x, &labels);
     let ln = |n: f64| n.ln();
@@ -254,7 +265,10 @@ fn statistics_of_a_row_with_an_invalid_label_are_unknown() {
         resident::run_despite_status(gpu(), &loss, &tensors, Want::LOSS | Want::STATS).expect("buffers that serve");
     assert!(matches!(status, Err(Error::Invalid { count: 1, first: 3, .. })), "{status:?}");
     let got = answer.stats.expect("statistics");
-    assert!(got.lse[[3]].is_nan() && got.entropy[[3]].is_nan() && !got.hit[[3]] && got.argmax[[3]] == u32::MAX, "{got:?}");
+    assert!(
+        got.lse[[3]].is_nan() && got.entropy[[3]].is_nan() && !got.hit[[3]] && got.argmax[[3]] == u32::MAX,
+        "{got:?}"
+    );
     let keep = [0, 1, 2, 4];
     assert_eq!(got.argmax.select(Axis(0), &keep), valid.argmax.select(Axis(0), &keep));
     assert_eq!(got.hit.select(Axis(0), &keep), valid.hit.select(Axis(0), &keep));

@@ -138,7 +138,8 @@ fn check_program(program: &Program) -> Result<(), String> {
 /// The plan binds what the entry point uses, as it is declared, and never more buffers than the device that it was made for
 /// promised: here eight.
 fn bindings_match(program: &Program, module: &Module, info: &ModuleInfo) -> Result<(), String> {
-    let entry = module.entry_points.iter().position(|entry| entry.name == program.entry).ok_or("no such entry point")?;
+    let entry =
+        module.entry_points.iter().position(|entry| entry.name == program.entry).ok_or("no such entry point")?;
     for (handle, variable) in module.global_variables.iter() {
         let Some(binding) = &variable.binding else { continue };
         if binding.group != 0 {

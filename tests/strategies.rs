@@ -3,7 +3,7 @@
 
 mod support;
 
-use deeploss::{AdapterFacts, RowStrategy, Want, reference};
+use deeploss::{AdapterFacts, Error, RowStrategy, Want, reference};
 use support::compare::{TOLERANCE, answers, bits, wide};
 use support::resident::{self, Resident};
 use support::{cases, gpu, reason, table};
@@ -21,14 +21,17 @@ fn strategies() -> Vec<RowStrategy> {
 }
 
 /// Few rows: on a CPU adapter a barrier costs more than the arithmetic. Classes around one quad per lane, with and without a
-/// class axis that is last, and long enough for several blocks per lane.
+/// class axis that is last, and long enough for several blocks per lane. Every variant at one length, at the others the losses'
+/// plainest and fullest.
 #[test]
 fn every_strategy_computes_what_the_reference_computes() {
     const SHAPES: [&[usize]; 7] = [&[2, 1], &[3, 5], &[4, 32], &[2, 33], &[2, 260], &[2, 4_113], &[1, 70, 3]];
     table(|rows| {
         for shape in SHAPES {
-            for (name, loss) in cases::variants_of(shape) {
-                let Some(tensors) = cases::sample(&*loss, shape, 11).filter(|t| cases::has_rows(&*loss, t)) else { continue };
+            for (name, loss) in cases::variants(shape[1]) {
+                let sample = cases::sample(&*loss, shape, 11).filter(|tensors| cases::has_rows(&*loss, tensors));
+                let chosen = shape == [2, 260] || cases::is_first_or_last(&*loss, shape[1]);
+                let Some(tensors) = sample.filter(|_| chosen) else { continue };
                 let tensors = cases::with_upstream(&*loss, &tensors);
                 let want = cases::everything(&*loss, &tensors);
                 let scales = cases::scales(&*loss, &tensors);
@@ -37,7 +40,11 @@ fn every_strategy_computes_what_the_reference_computes() {
                 for strategy in strategies().into_iter().filter(|strategy| strategy.serves(facts(), shape[1])) {
                     let problem = cases::problem(&tensors, want);
                     let mut compared = || {
-                        let prepared = loss.prepare_with(gpu(), &problem, Some(strategy)).map_err(reason)?;
+                        let prepared = match loss.prepare_with(gpu(), &problem, Some(strategy)) {
+                            // Lists of labels: too many steps for few lanes.
+                            Err(Error::Unsupported { .. }) if shape[1] > 4_000 => return Ok(()),
+                            prepared => prepared.map_err(reason)?,
+                        };
                         let resident = Resident::new(gpu(), &*loss, &tensors, want).map_err(reason)?;
                         let got = resident.run(gpu(), &prepared).map_err(reason)?;
                         if prepared.plan().strategy.0 != strategy {

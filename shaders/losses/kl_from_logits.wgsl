@@ -35,17 +35,16 @@ struct Acc {
     p: Soft,
     log_q: f32,         // log of each sum
     log_p: f32,
-    loss: f32,          // of the second pass: the divergence, and sum Q v, sum P u
-    v: f32,
+    v: f32,             // of the second pass: sum Q v and sum P u, which together are the divergence
     u: f32,
     notes: u32,
 }
 
 struct Again {
-    loss: f32,
-    low: f32,
-    v: f32,
+    v: f32,             // sum Q v and sum P u, and what rounding added to them too much
+    v_low: f32,
     u: f32,
+    u_low: f32,
     notes: u32,
 }
 
@@ -70,7 +69,7 @@ fn skips_row(row: Row) -> bool {
 }
 
 fn acc_new() -> Acc {
-    return Acc(soft_new(), soft_new(), 0.0, 0.0, 0.0, 0.0, 0.0, 0u);
+    return Acc(soft_new(), soft_new(), 0.0, 0.0, 0.0, 0.0, 0u);
 }
 
 fn teacher_quad(row: Row, j: u32) -> vec4<u32> {
@@ -114,40 +113,32 @@ fn acc_join(lane_acc: Acc) -> Acc {
     return acc;
 }
 
-// One class: probabilities, and u, v, r, s of the header.
+// One class: probabilities, and u, v of the header.
 struct Term {
     p: f32,
     q: f32,
     u: f32,
     v: f32,
-    loss: f32,
 }
 
 fn term(acc: Acc, x: u32, y: u32) -> Term {
-    let half_q = halved(vec4<u32>(x)).x - acc.q.half_m;
-    let half_p = halved(vec4<u32>(y)).x - acc.p.half_m;
+    let half_x = halved(vec4<u32>(x)).x;
+    let half_y = halved(vec4<u32>(y)).x;
     var one: Term;
-    one.q = select(exp_twice(half_q) / acc.q.sum, 0.0, x == NEG_INF_BITS);
-    one.p = select(exp_twice(half_p) / acc.p.sum, 0.0, y == NEG_INF_BITS);
-    // log P - log Q, the difference of two numbers <= 0.
-    let log_q = 2.0 * max(half_q, -0x1p125f) - acc.log_q;
-    let log_p = 2.0 * max(half_p, -0x1p125f) - acc.log_p;
-    let difference = log_p - log_q;
+    one.q = select(exp_twice(half_x - acc.q.half_m) / acc.q.sum, 0.0, x == NEG_INF_BITS);
+    one.p = select(exp_twice(half_y - acc.p.half_m) / acc.p.sum, 0.0, y == NEG_INF_BITS);
+    // log P - log Q: logits first, maxima next, so that no log of a probability is rounded on the way.
+    let half_difference = (half_y - half_x) - (acc.p.half_m - acc.q.half_m);
+    let difference = 2.0 * clamp(half_difference, -0x1p125f, 0x1p125f) - (acc.log_p - acc.log_q);
     if (JSD) {
         let b = u.params.beta;
-        // log(P / M) = -log(b + (1 - b) Q / P), from the larger of both.
-        let m = b * one.p + (1.0 - b) * one.q;
-        if (m > 0.0) {
-            one.u = select(0.0, -b * log_ratio(b, 1.0 - b, -difference), one.p > 0.0);
-            one.v = select(0.0, -(1.0 - b) * log_ratio(1.0 - b, b, difference), one.q > 0.0);
-        }
-        one.loss = one.p * one.u + one.q * one.v;
+        // log(P / M) = -log(b + (1 - b) Q / P)
+        one.u = select(0.0, -b * log_ratio(b, 1.0 - b, -difference), one.p > 0.0);
+        one.v = select(0.0, -(1.0 - b) * log_ratio(1.0 - b, b, difference), one.q > 0.0);
     } else if (REVERSE) {
         one.v = select(0.0, -difference, one.q > 0.0);
-        one.loss = one.q * one.v;
     } else {
         one.u = select(0.0, difference, one.p > 0.0);
-        one.loss = one.p * one.u;
     }
     return one;
 }
@@ -190,11 +181,14 @@ fn revisit_class(before: Again, acc: Acc, x: u32, y: u32, j: u32) -> Again {
     // -inf on one side alone: that side's log is infinite where the other has probability.
     let clash = (x == NEG_INF_BITS && one.p > 0.0 && !REVERSE) || (y == NEG_INF_BITS && one.q > 0.0 && REVERSE);
     again.notes |= select(0u, MAKES_INF, clash && !JSD);
-    let sum = launder(again.loss + (one.loss - again.low));
-    again.low = launder(sum - again.loss) - (one.loss - again.low);
-    again.loss = sum;
-    again.v += one.q * one.v;
-    again.u += one.p * one.u;
+    let v = one.q * one.v - again.v_low;
+    let v_sum = launder(again.v + v);
+    again.v_low = launder(v_sum - again.v) - v;
+    again.v = v_sum;
+    let t = one.p * one.u - again.u_low;
+    let u_sum = launder(again.u + t);
+    again.u_low = launder(u_sum - again.u) - t;
+    again.u = u_sum;
     return again;
 }
 
@@ -208,15 +202,14 @@ fn revisit_add(again: Again, row: Row, acc: Acc, bits: vec4<u32>, j: u32) -> Aga
 
 fn revisit_join(before: Acc, again: Again) -> Acc {
     var acc = before;
-    acc.loss = group_sum(again.loss - again.low);
-    acc.v = group_sum(again.v);
-    acc.u = group_sum(again.u);
+    acc.v = group_sum(again.v - again.v_low);
+    acc.u = group_sum(again.u - again.u_low);
     acc.notes = group_or(again.notes);
     return acc;
 }
 
 fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
-    var loss = bitcast<u32>(max(acc.loss, 0.0) * u.params.square);
+    var loss = bitcast<u32>(max(acc.u + acc.v, 0.0) * u.params.square);
     var poison = upstream.poison;
     let both = FINITE_Q | FINITE_P;
     if ((acc.notes & POISONED) != 0u || (acc.notes & both) != both) {

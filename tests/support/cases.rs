@@ -47,7 +47,9 @@ pub fn variants_of(shape: &[usize]) -> Vec<(String, Box<dyn Loss>)> {
     let last = shape[shape.len() - 1];
     let mut all = variants(classes);
     if last != classes {
-        all.extend(variants(last).into_iter().map(|(name, loss)| (format!("{name} (last axis)"), loss)));
+        let elements = |loss: &dyn Loss| !has_rows(loss, &loss.sample(&[1, last], 1));
+        let others = variants(last).into_iter().filter(|(_, loss)| elements(&**loss));
+        all.extend(others.map(|(name, loss)| (format!("{name} (last axis)"), loss)));
     }
     all
 }

@@ -1,6 +1,8 @@
 //! The GPU-resident door on behalf of tests: host tensors into buffers, one recorded call, buffers back into an answer.
 
-use deeploss::{Answer, Buffers, Context, Error, Loss, OwnedTarget, OwnedTensors, Prepared, RowStats, RowStrategy, Tensor, Want};
+use deeploss::{
+    Answer, Buffers, Context, Error, Loss, OwnedTarget, OwnedTensors, Prepared, RowStats, RowStrategy, Tensor, Want,
+};
 use ndarray::{ArrayD, Axis, IxDyn};
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 
