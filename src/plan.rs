@@ -895,3 +895,294 @@ fn outer_per_band(sample: u64, samples: usize, facts: &AdapterFacts) -> Option<u
 fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::losses::{LOSSES, Loss};
+    use crate::problem::TargetKind;
+    use crate::{Bce, CrossEntropy, MarginRanking};
+
+    fn minimum() -> AdapterFacts {
+        AdapterFacts::default()
+    }
+
+    fn software(subgroup: Option<(u32, u32)>) -> AdapterFacts {
+        AdapterFacts { is_cpu: true, subgroup, ..minimum() }
+    }
+
+    fn plan(loss: &dyn Loss, problem: &Problem, facts: &AdapterFacts) -> Result<Plan, Error> {
+        Plan::new(&loss.kernel(problem)?, problem, facts, None)
+    }
+
+    /// The first variant of every loss on this shape, with loss and gradient.
+    fn plans(shape: &[usize], facts: &AdapterFacts) -> Vec<(&'static str, Plan)> {
+        let of = |info: &'static crate::LossInfo| {
+            let loss = (info.variants)(shape[1]).remove(0);
+            let problem = loss.sample(shape, 1).view().problem(Want::LOSS | Want::GRAD).with_grad_output();
+            plan(&*loss, &problem, facts).map(|plan| (info.name, plan)).ok()
+        };
+        LOSSES.iter().filter_map(of).collect()
+    }
+
+    fn frame(dispatch: &Dispatch) -> Frame {
+        bytemuck::pod_read_unaligned(&dispatch.uniforms[..size_of::<Frame>()])
+    }
+
+    #[test]
+    fn the_strategy_follows_from_adapter_and_shape() {
+        use RowStrategy::{Subgroup, Thread, Workgroup};
+        let gpu = AdapterFacts { subgroup: Some((32, 32)), max_invocations: 1024, ..minimum() };
+        let small = AdapterFacts { max_invocations: 64, ..minimum() };
+        let table: [(&AdapterFacts, &[usize], RowStrategy); 15] = [
+            (&minimum(), &[8, 10], Thread),
+            (&minimum(), &[8, THREAD_MAX_CLASSES], Thread),
+            (&minimum(), &[8, THREAD_MAX_CLASSES + 1], Workgroup { lanes: 64 }),
+            (&minimum(), &[8, 1024], Workgroup { lanes: 64 }),
+            (&minimum(), &[8, 1025], Workgroup { lanes: 256 }),
+            (&gpu, &[8, 50_257], Workgroup { lanes: 256 }),
+            (&minimum(), &[2, 1000, 7, 7], Thread),
+            (&minimum(), &[2, 1000, 1, 1], Workgroup { lanes: 64 }),
+            (&minimum(), &[1000], Workgroup { lanes: 64 }),
+            (&small, &[8, 500], Workgroup { lanes: 64 }),
+            (&small, &[8, 50_257], Thread),
+            (&software(Some((8, 8))), &[8, CPU_THREAD_MAX_CLASSES], Thread),
+            (&software(Some((8, 8))), &[8, CPU_THREAD_MAX_CLASSES + 1], Subgroup { lanes: 8 }),
+            (&software(Some((4, 8))), &[8, 1025], Thread),
+            (&software(None), &[8, 1025], Thread),
+        ];
+        for (facts, shape, expected) in table {
+            let plan = plan(&CrossEntropy::new(), &Problem::new(shape, TargetKind::Indices), facts).unwrap();
+            assert_eq!(plan.strategy.0, expected, "{shape:?}: {}", plan.strategy.1);
+        }
+    }
+
+    /// A CPU adapter ends an invocation that loops too often, silently: rather more lanes, then an error.
+    #[test]
+    fn loops_are_bounded_where_the_adapter_bounds_them() {
+        for classes in (0..24).map(|power| 1 << power).flat_map(|c| [c - c / 3, c, c + 1]).filter(|&c| c > 0) {
+            for facts in [software(None), software(Some((8, 8))), software(Some((4, 16)))] {
+                let facts = AdapterFacts { max_binding: 1 << 40, ..facts };
+                match plan(&CrossEntropy::new(), &Problem::rows(2, classes), &facts) {
+                    Ok(plan) => {
+                        assert!(plan.strategy.0.iterations(classes, false) <= MAX_ITERATIONS, "{classes} {plan:?}");
+                    }
+                    Err(error) => {
+                        assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+                        assert!(classes > 1_000_000, "{classes} classes are refused: {error}");
+                    }
+                }
+            }
+            let unbounded = AdapterFacts { max_binding: 1 << 40, ..minimum() };
+            plan(&CrossEntropy::new(), &Problem::rows(2, classes), &unbounded).expect("a GPU has no such bound");
+        }
+    }
+
+    /// Bands cover all rows once and in order, start at aligned offsets, and fit a binding.
+    #[test]
+    fn bands_cover_the_batch_and_fit_a_binding() {
+        let small = AdapterFacts { max_binding: 1 << 16, ..minimum() };
+        let shapes: [&[usize]; 6] =
+            [&[300, 128], &[1000, 101], &[700, 33], &[9, 64, 70], &[5, 16, 7, 8], &[3, 5, 33, 33]];
+        for shape in shapes {
+            for (name, plan) in plans(shape, &small) {
+                let rows: Vec<_> = plan.dispatches.iter().filter(|dispatch| dispatch.program.entry == "rows").collect();
+                let mut next = 0;
+                for dispatch in &rows {
+                    let frame = frame(dispatch);
+                    assert_eq!(frame.first_row, next, "{name} {shape:?}");
+                    next += frame.rows;
+                }
+                if !rows.is_empty() {
+                    assert_eq!(bytes_of(next as usize), plan.size_of(Tensor::Items), "{name} {shape:?}");
+                }
+                check_binds(name, &plan, &small);
+            }
+        }
+    }
+
+    /// Binds lie within their tensors and the device's limits; the outputs of one dispatch do not overlap.
+    fn check_binds(name: &str, plan: &Plan, facts: &AdapterFacts) {
+        for dispatch in &plan.dispatches {
+            let label = dispatch.program.label();
+            for bind in dispatch.binds.iter().filter(|bind| bind.tensor != Tensor::Nothing) {
+                assert!(bind.offset.is_multiple_of(facts.offset_alignment), "{name} {label} {bind:?}");
+                assert!(bind.size > 0 && bind.size <= facts.max_binding, "{name} {label} {bind:?}");
+                assert!(bind.offset + bind.size <= plan.size_of(bind.tensor), "{name} {label} {bind:?}");
+                assert!(bind.size.is_multiple_of(bind.element), "{name} {label} {bind:?}");
+            }
+            let mut slots: Vec<u32> = dispatch.binds.iter().map(|bind| bind.slot).collect();
+            slots.sort_unstable();
+            slots.dedup();
+            assert_eq!(slots.len(), dispatch.binds.len(), "{name} {label}: a slot is bound twice");
+            assert!(slots.len() <= facts.max_storage_buffers as usize, "{name} {label}");
+            for written in dispatch.binds.iter().filter(|bind| bind.written && bind.tensor != Tensor::Nothing) {
+                let same = dispatch.binds.iter().filter(|bind| bind.tensor == written.tensor).count();
+                assert_eq!(same, 1, "{name} {label}: {:?} is written and bound twice", written.tensor);
+            }
+        }
+    }
+
+    /// What would need unaligned bands is refused only where the batch is too large for one.
+    #[test]
+    fn a_batch_that_fits_a_binding_needs_no_aligned_bands() {
+        let small = AdapterFacts { max_binding: 1 << 16, ..minimum() };
+        let ce = CrossEntropy::new();
+        let whole = plan(&ce, &Problem::new(&[3, 5, 33, 33], TargetKind::Indices), &small).unwrap();
+        assert_eq!(whole.dispatches.iter().filter(|dispatch| dispatch.program.entry == "rows").count(), 1);
+        for shape in [&[4, 5, 33, 33][..], &[1, 16_385], &[2, 130, 127], &[16_385, 1]] {
+            let refused = plan(&ce, &Problem::new(shape, TargetKind::Indices), &small);
+            assert!(matches!(refused, Err(Error::Unsupported { .. })), "{shape:?}: {refused:?}");
+        }
+    }
+
+    /// Grids keep to the device's limit, along x and then along y, and their workgroups suffice for the rows.
+    #[test]
+    fn grids_keep_to_the_limit_and_suffice() {
+        for most in [32, 65_535] {
+            let facts = AdapterFacts { max_workgroups: most, ..minimum() };
+            for shape in [[1, 5], [64, 5], [65, 5], [2_000, 5], [33, 40], [900, 40], [70_000, 3]] {
+                for (name, plan) in plans(&shape, &facts) {
+                    for dispatch in &plan.dispatches {
+                        let [x, y] = dispatch.grid;
+                        assert!(x > 0 && y > 0 && x <= most && y <= most, "{name} {shape:?} {:?}", dispatch.grid);
+                        let frame = frame(dispatch);
+                        if dispatch.program.entry == "rows" {
+                            let rows_per_group = plan.strategy.0.workgroup() / plan.strategy.0.lanes();
+                            assert!(
+                                u64::from(x) * u64::from(y) * u64::from(rows_per_group) >= shape[0] as u64,
+                                "{name}"
+                            );
+                            assert_eq!(frame.grid_x, x, "{name} {shape:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The scratch holds a record of each workgroup that leaves one, wherever records.wgsl puts it.
+    #[test]
+    fn the_scratch_holds_every_record() {
+        let text = part!("common/records.wgsl").text;
+        assert!(text.contains(&format!("const RECORDS_AT = {WORK_HEADER_WORDS}u;")), "RECORDS_AT differs");
+        assert!(text.contains(&format!("const RECORD_WORDS = {RECORD_WORDS}u;")), "RECORD_WORDS differs");
+        for shape in [[1, 3], [8_192, 3], [8_193, 3], [70_000, 3], [2_000_000, 2]] {
+            for facts in [minimum(), software(Some((8, 8)))] {
+                for (name, plan) in plans(&shape, &facts) {
+                    for dispatch in plan.dispatches.iter().filter(|dispatch| dispatch.program.entry != "rows") {
+                        let writes = dispatch.binds.iter().any(|bind| bind.tensor == Tensor::Work && bind.written);
+                        let groups = (dispatch.grid[0] * dispatch.grid[1]) as usize;
+                        if writes && groups > 1 {
+                            let needed = bytes_of(WORK_HEADER_WORDS + groups * RECORD_WORDS);
+                            assert!(plan.size_of(Tensor::Work) >= needed, "{name} {shape:?}: {groups} records");
+                        }
+                        let frame = frame(dispatch);
+                        let items = u64::from(frame.chunk) * groups as u64;
+                        if matches!(dispatch.program.entry, "reduce" | "items") {
+                            assert!(items >= u64::from(frame.item_count), "{name} {shape:?}: {groups} groups");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// A denominator that the GPU counts is there before the kernel that divides by it, and the sum of losses comes last.
+    #[test]
+    fn the_denominator_is_counted_first_and_the_loss_is_summed_last() {
+        let stems = |loss: &dyn Loss, problem: &Problem| -> Vec<String> {
+            plan(loss, problem, &minimum()).unwrap().dispatches.iter().map(|d| d.program.label()).collect()
+        };
+        let rows = Problem::rows(9, 5);
+        let all = ["deeploss.reduce_weights.reduce", "deeploss.cross_entropy.rows", "deeploss.reduce_items.reduce"];
+        assert_eq!(stems(&CrossEntropy::new(), &rows), all);
+        assert_eq!(stems(&CrossEntropy::new().reduction(Reduction::Sum), &rows), all[1..]);
+        // Unreduced, the last dispatch only looks for invalid labels.
+        assert_eq!(stems(&CrossEntropy::new().reduction(Reduction::None), &rows), all[1..]);
+        let many = stems(&CrossEntropy::new(), &Problem::rows(20_000, 5));
+        let records = "deeploss.reduce_records.reduce";
+        assert_eq!(many, [all[0], records, all[1], all[2], records]);
+        let probabilities = Problem::new(&[9, 5], TargetKind::Values);
+        assert_eq!(stems(&CrossEntropy::new(), &probabilities), all[1..]);
+        let gradient = Problem::new(&[9, 5], TargetKind::Values).wants(Want::GRAD);
+        assert_eq!(stems(&CrossEntropy::new(), &gradient), [all[1]]);
+    }
+
+    /// Only tensors that take part have a size, and it is that of their shape.
+    #[test]
+    fn sizes_are_those_of_the_shapes() {
+        let size = |plan: &Plan, tensor| plan.sizes.iter().find(|(t, _)| *t == tensor).map(|&(_, size)| size);
+        let ce = CrossEntropy::new().weight([1.0; 5]);
+        let mean = plan(&ce, &Problem::rows(9, 5).with_grad_output(), &minimum()).unwrap();
+        let of_mean = [(Tensor::Input, 180), (Tensor::Target, 36), (Tensor::Weight, 20), (Tensor::GradOutput, 4)];
+        for (tensor, bytes) in of_mean.into_iter().chain([(Tensor::Loss, 4), (Tensor::GradInput, 180)]) {
+            assert_eq!(size(&mean, tensor), Some(bytes), "{tensor:?}");
+        }
+        assert_eq!(size(&mean, Tensor::GradTarget), None);
+        let none = ce.reduction(Reduction::None);
+        let none = plan(&none, &Problem::rows(9, 5).with_grad_output().wants(Want::LOSS), &minimum()).unwrap();
+        assert_eq!((size(&none, Tensor::Loss), size(&none, Tensor::GradOutput)), (Some(36), Some(36)));
+        assert_eq!(size(&none, Tensor::GradInput), None);
+        assert!(none.scratch.iter().all(|&(tensor, _)| tensor == Tensor::Work), "{:?}", none.scratch);
+        let ranking = Problem::new(&[3, 1], TargetKind::Values).input2_shape(&[4]).target_shape(&[3, 4]);
+        let ranking = plan(&MarginRanking::new(), &ranking.wants(Want::LOSS | Want::GRAD), &minimum()).unwrap();
+        assert_eq!(size(&ranking, Tensor::Input2), Some(16));
+        assert_eq!(size(&ranking, Tensor::Target), Some(48));
+        assert_eq!(size(&ranking, Tensor::GradInput), Some(12));
+    }
+
+    /// Too many items to address, or to bind.
+    #[test]
+    fn what_no_device_can_address_is_refused() {
+        let huge = AdapterFacts { max_binding: u64::MAX, max_workgroups: u32::MAX, ..minimum() };
+        for problem in [Problem::rows(1 << 33, 1), Problem::new(&[1 << 33], TargetKind::Values)] {
+            let refused = if problem.target == TargetKind::Indices {
+                plan(&CrossEntropy::new(), &problem, &huge)
+            } else {
+                plan(&Bce::new(), &problem, &huge)
+            };
+            assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+        }
+    }
+
+    /// Rust's Frame lies where WGSL's does.
+    #[test]
+    fn the_frame_is_laid_out_as_in_wgsl() {
+        use std::mem::offset_of;
+        let expected = [
+            ("rows", offset_of!(Frame, rows)),
+            ("classes", offset_of!(Frame, classes)),
+            ("inner", offset_of!(Frame, inner)),
+            ("first_row", offset_of!(Frame, first_row)),
+            ("grid_x", offset_of!(Frame, grid_x)),
+            ("chunk", offset_of!(Frame, chunk)),
+            ("item_count", offset_of!(Frame, item_count)),
+            ("denominator", offset_of!(Frame, denominator)),
+            ("empty", offset_of!(Frame, empty)),
+            ("zero", offset_of!(Frame, zero)),
+            ("spare", offset_of!(Frame, spare)),
+            ("ignore", offset_of!(Frame, ignore)),
+        ];
+        assert_eq!(members("Frame", Bce::new()), (expected.map(|(name, at)| (name.to_owned(), at)).to_vec(), 64));
+        assert_eq!(size_of::<Frame>(), 64);
+    }
+
+    /// `broadcast_bytes` writes six rows of four in this order.
+    #[test]
+    fn the_broadcast_is_laid_out_as_in_wgsl() {
+        let names = ["dims", "input", "second", "expected", "weight", "pos_weight"];
+        let expected = names.iter().enumerate().map(|(row, name)| ((*name).to_owned(), 16 * row)).collect();
+        assert_eq!(members("Broadcast", Bce::new()), (expected, 96));
+    }
+
+    /// Members and size of a struct in the module of a loss.
+    fn members(structure: &str, loss: impl Loss) -> (Vec<(String, usize)>, usize) {
+        let plan = plan(&loss, &Problem::new(&[3], TargetKind::Values), &minimum()).unwrap();
+        let module = naga::front::wgsl::parse_str(&plan.dispatches[0].program.wgsl()).unwrap();
+        let (_, ty) = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(structure)).expect("the struct");
+        let naga::TypeInner::Struct { members, span } = &ty.inner else { panic!("{structure} is no struct") };
+        let place = |member: &naga::StructMember| (member.name.clone().unwrap_or_default(), member.offset as usize);
+        (members.iter().map(place).collect(), *span as usize)
+    }
+}

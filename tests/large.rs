@@ -3,10 +3,12 @@
 
 mod support;
 
-use deeploss::{Context, CrossEntropy, LOSSES, Loss, Nll, OwnedTarget, OwnedTensors, Reduction, Want, reference};
+use deeploss::{
+    Context, CrossEntropy, LOSSES, Loss, Nll, OwnedTarget, OwnedTensors, Reduction, RowStrategy, Want, reference,
+};
 use ndarray::{ArrayD, IxDyn};
 use support::compare::{TOLERANCE, answers, tensor};
-use support::{cases, gpu, places, table};
+use support::{cases, gpu, places, reason, resident, table};
 
 /// Logits and labels made quickly: a multiplicative hash, spread over -8 .. 8; one label in eleven is ignored.
 fn batch(rows: usize, classes: usize) -> OwnedTensors {
@@ -66,6 +68,38 @@ fn millions_of_rows_of_one_class() {
         rows.row("cross_entropy, mean", check(&mean, &tensors));
         let none = Nll::new().weight([0.75]).reduction(Reduction::None);
         rows.row("nll_loss, none", check(&none, &tensors));
+    });
+}
+
+/// An adapter on the CPU ends an invocation that loops too often, silently: the longest rows that each strategy says it serves,
+/// with an infinity or NaN in one of them, which takes a pass more, and one that is ignored. On a GPU nothing bounds them.
+#[test]
+fn the_longest_rows_that_a_strategy_serves() {
+    let facts = gpu().facts().expect("a GPU context");
+    let subgroup = facts.subgroup.filter(|(min, max)| min == max).map(|(lanes, _)| RowStrategy::Subgroup { lanes });
+    table(|rows| {
+        for strategy in [RowStrategy::Thread].into_iter().chain(subgroup) {
+            let (mut served, mut refused) = (1, 500_000);
+            while refused - served > 1 {
+                let middle = usize::midpoint(served, refused);
+                if strategy.serves(facts, middle) { served = middle } else { refused = middle }
+            }
+            for classes in [served, served - served % 4] {
+                for bad in [0.0, f32::NEG_INFINITY, f32::NAN] {
+                    let mut tensors = batch(5, classes);
+                    tensors.input[[1, classes - 1]] = bad;
+                    for loss in [CrossEntropy::new(), CrossEntropy::new().label_smoothing(0.1).z_loss(1e-3)] {
+                        let want = Want::LOSS | Want::GRAD;
+                        let loss = loss.reduction(Reduction::None);
+                        let got = resident::run(gpu(), &loss, &tensors, want, Some(strategy)).map_err(reason);
+                        let oracle = reference::evaluate(&loss, &tensors.to_f64().view(), want).expect("a valid call");
+                        let scales = cases::scales(&loss, &tensors);
+                        let outcome = got.and_then(|got| answers(&got, &oracle, scales, TOLERANCE));
+                        rows.row(format!("{strategy:?} {classes} classes, {bad}, {:?}", loss.info().name), outcome);
+                    }
+                }
+            }
+        }
     });
 }
 

@@ -45,7 +45,8 @@ pub(super) const INFO: LossInfo = LossInfo {
 /// [`softcap`](Self::softcap) and [`temperature`](Self::temperature), applied to the logits in this order; any
 /// [`class_axis`](Self::class_axis); and with [`Want::STATS`] log-sum-exp, entropy, argmax and top-1 hit of every row.
 ///
-/// **By hand.** Logits (0, 0), t = 0, z = 0.1: loss = log 2 + 0.1 (log 2)² = 0.74119.
+/// **By hand.** Logits (0, 0), t = 0, z = 0.1: loss = log 2 + 0.1 (log 2)² = 0.74119. Logits (0.549306, 0), t = 1,
+/// softcap 1: x = (tanh 0.549306, 0) = (0.5, 0), loss = log(1 + exp 0.5) = 0.97408.
 ///
 /// **Accuracy.** Confident rows keep their digits: with class indices and no smoothing every loss and gradient element is within
 /// 2e-6 (relative) of the exact value, down to 1e-12 of the row's largest.

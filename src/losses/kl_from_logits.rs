@@ -39,6 +39,7 @@ pub(super) const INFO: LossInfo = LossInfo {
 /// other side is NaN. NaN or +inf, or nothing but -inf, makes that row NaN.
 ///
 /// **By hand.** x = (0, 0), y = (log 3, 0), T = 1: P = (3/4, 1/4), forward = 3/4 log(3/2) + 1/4 log(1/2) = 0.13081, gradient (-1/4, 1/4).
+/// JSD(1/2): M = (5/8, 3/8), half of 3/4 log(6/5) + 1/4 log(2/3) plus half of 1/2 log(4/5) + 1/2 log(4/3) = 0.033822.
 ///
 /// Source: Hinton et al., [arXiv 1503.02531](https://arxiv.org/abs/1503.02531); JSD as in Agarwal et al.,
 /// [arXiv 2306.13649](https://arxiv.org/abs/2306.13649).
@@ -51,6 +52,9 @@ pub(super) const INFO: LossInfo = LossInfo {
 /// let out = KlFromLogits::new().evaluate(&Context::cpu(), student.view(), teacher.view())?;
 /// assert!((out.scalar().unwrap() - 0.130_812).abs() < 1e-6);
 /// assert!((out.grad_input.unwrap()[[0, 0]] + 0.25).abs() < 1e-6);
+/// let jsd = KlFromLogits::new().direction(deeploss::Direction::Jsd(0.5));
+/// let out = jsd.evaluate(&Context::cpu(), student.view(), teacher.view())?;
+/// assert!((out.scalar().unwrap() - 0.033_822).abs() < 1e-6);
 /// # Ok::<(), deeploss::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
