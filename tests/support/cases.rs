@@ -90,9 +90,7 @@ pub fn reduction(loss: &dyn Loss, tensors: &OwnedTensors) -> Reduction {
 
 /// What differences in the answer to this call are measured against.
 pub fn scales(loss: &dyn Loss, tensors: &OwnedTensors) -> Scales {
-    let scales = Scales::of(tensors, reduction(loss, tensors), items(loss, tensors));
-    // Differences of log-probabilities, ten and more, times probabilities: what rounds is larger than what results.
-    if loss.info().name == "kl_from_logits" { scales.times(4.0) } else { scales }
+    Scales::of(tensors, reduction(loss, tensors), items(loss, tensors))
 }
 
 /// The loss with every reduction that it has; none, mean and sum are among them.

@@ -33,11 +33,6 @@ pub struct Scales {
 }
 
 impl Scales {
-    /// For a loss whose terms are so much larger than its result.
-    pub fn times(self, factor: f64) -> Self {
-        Self { loss: self.loss * factor, grad: self.grad * factor }
-    }
-
     /// Of a call whose unreduced loss has so many items.
     pub fn of(tensors: &OwnedTensors, reduction: Reduction, items: usize) -> Self {
         let upstream = tensors.grad_output.as_ref().map_or(1.0, largest);
