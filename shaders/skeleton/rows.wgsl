@@ -21,7 +21,7 @@
 //   struct Closed;  fn close_row(row, acc, scale) -> Closed .loss: bits of the row's loss; .poison: NAN_BITS if its
 //                                                     gradient is NaN, else 0
 //   fn grad_quad(row, closed, quad_bits, j) -> vec4<u32>       bits of the gradient of classes j .. j + 3
-//   fn grad_target_value(row, closed, j) -> u32                bits, where the target has a gradient
+//   fn grad_target_value(row, closed, bits, j) -> u32              bits, where the target has a gradient
 
 struct Uniforms {
     frame: Frame,
