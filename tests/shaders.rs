@@ -59,7 +59,11 @@ fn plans(loss: &dyn Loss, problem: &deeploss::Problem) -> Vec<Program> {
     let kernel = loss.kernel(problem).expect("a problem that the loss accepts");
     let forced = [8, 32].map(|lanes| RowStrategy::Subgroup { lanes });
     let workgroups = [64, 256].map(|lanes| RowStrategy::Workgroup { lanes });
-    let forced = forced.into_iter().chain(workgroups).chain([RowStrategy::Thread]).map(Some);
+    let kept = [64, 256].map(|lanes| RowStrategy::Kept { lanes });
+    let tiles = [1, 2, 4].map(|rows| RowStrategy::Tile { rows });
+    let split = [8, 32, 256].map(|lanes| RowStrategy::Split { lanes, parts: 2 });
+    let forced = forced.into_iter().chain(workgroups).chain(kept).chain(tiles).chain(split);
+    let forced = forced.chain([RowStrategy::Thread]).map(Some);
     let strategies: Vec<_> = [None].into_iter().chain(forced).collect();
     let mut programs = Vec::new();
     for (_, facts) in devices() {

@@ -12,10 +12,10 @@ pub use rows::{RowGrads, RowIn, RowStat, RowTarget, RowTwin, rows};
 use crate::error::Error;
 use crate::losses::{Loss, Twin};
 use crate::problem::Want;
-use crate::tensors::{Answer, Tensors};
+use crate::tensors::{Answer, Element, Tensors};
 
 /// The scalar types of the reference.
-pub trait Real: NdFloat {
+pub trait Real: NdFloat + Element<Scalar = Self> {
     /// Rounds an `f64` to this type.
     fn of(value: f64) -> Self;
     /// As an `f64`, exactly.
