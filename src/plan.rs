@@ -236,7 +236,10 @@ impl RowStrategy {
             Self::Thread => true,
             Self::Subgroup { lanes } => facts.subgroup == Some((lanes, lanes)),
             Self::Workgroup { lanes } => {
-                lanes.is_power_of_two() && lanes <= facts.max_invocations && 4 * lanes <= facts.max_workgroup_memory
+                // group_shared.wgsl: sixteen lanes combine four cells each at least, and leave sixteen more.
+                lanes.is_power_of_two()
+                    && (64..=facts.max_invocations).contains(&lanes)
+                    && 4 * (lanes + 16) <= facts.max_workgroup_memory
             }
         };
         fits && (!facts.is_cpu || self.iterations(classes, lists) <= MAX_ITERATIONS)
