@@ -16,7 +16,7 @@ pub(crate) struct Row {
     pub(crate) options: String,
     pub(crate) classes: String,
     pub(crate) calls: String,
-    /// Classes are a multiple of 4 and neighbours in memory: 16-byte accesses are possible.
+    /// 16-byte accesses are possible: classes, or items, are a multiple of 4 and neighbours in memory.
     pub(crate) quads: bool,
     pub(crate) family: String,
     pub(crate) checks: String,
@@ -182,11 +182,6 @@ impl Row {
             stats: Stats::from_values(numbers.iter().map_while(|number| number.parse().ok()))?,
         })
     }
-
-    fn named(&self) -> String {
-        let options = if self.options.is_empty() { String::new() } else { format!(" [{}]", self.options) };
-        format!("{} {} on {}, {}{options}", self.kernel, self.strategy, self.family, self.checks)
-    }
 }
 
 /// Brings what the families made of one kernel together; kernels stay in the order in which the first family had them.
@@ -224,26 +219,32 @@ pub(crate) fn csv(rows: &[Row]) -> String {
     [headings].into_iter().chain(rows.iter().map(line)).map(|line| line + "\n").collect()
 }
 
-/// What should not be: spills, scratch, and narrow accesses in loops where the classes allow wide ones.
+/// What should not be: spills, scratch, and narrow accesses in loops where wide ones are possible; and where it is.
 pub(crate) fn findings(rows: &[Row]) -> Vec<String> {
-    let of = |row: &Row| {
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for row in rows {
         let stats = &row.stats;
-        let mut found = Vec::new();
-        if stats.spills() > 0 {
-            found.push(format!(
-                "{} VGPRs and {} SGPRs spilled, {} bytes of scratch",
-                stats.spilled_vgprs, stats.spilled_sgprs, stats.scratch
-            ));
+        let spilled = format!(
+            "{} VGPRs and {} SGPRs spilled, {} bytes of scratch",
+            stats.spilled_vgprs, stats.spilled_sgprs, stats.scratch
+        );
+        let narrow = format!("4-byte accesses in loops: {} loads, {} stores", stats.looped_load4, stats.looped_store4);
+        let all = [(stats.spills() > 0, spilled), (row.quads && stats.looped_load4 + stats.looped_store4 > 0, narrow)];
+        for (_, what) in all.into_iter().filter(|(is, _)| *is) {
+            let what = format!("`{}` {} [{}]: {what}", row.kernel, row.strategy, row.options);
+            let place = format!("{} {}", row.family, row.checks);
+            match found.iter_mut().find(|(known, _)| *known == what) {
+                Some((_, places)) => places.push(place),
+                None => found.push((what, vec![place])),
+            }
         }
-        if row.quads && stats.looped_load4 + stats.looped_store4 > 0 {
-            found.push(format!(
-                "4-byte accesses in loops: {} loads, {} stores",
-                stats.looped_load4, stats.looped_store4
-            ));
-        }
-        found.into_iter().map(|what| format!("{}: {what}", row.named())).collect::<Vec<_>>()
+    }
+    let places: BTreeMap<(&str, &str), ()> =
+        rows.iter().map(|row| ((row.family.as_str(), row.checks.as_str()), ())).collect();
+    let line = |(what, at): (String, Vec<String>)| {
+        if at.len() == places.len() { what } else { format!("{what} ({})", at.join(", ")) }
     };
-    rows.iter().flat_map(of).collect()
+    found.into_iter().map(line).collect()
 }
 
 const BEGIN: &str = "<!-- cargo xtask isa --write: begin -->\n";
@@ -295,7 +296,7 @@ fn markdown(rows: &[Row]) -> String {
             let most = |pick: fn(&Stats) -> u64| quads.iter().map(|row| pick(&row.stats)).max().unwrap_or(0);
             format!("{}, {}", most(|s| s.looped_load4), most(|s| s.looped_store4))
         } else {
-            "by design".into()
+            "-".into()
         };
         let _ = writeln!(
             text,
@@ -312,8 +313,10 @@ fn markdown(rows: &[Row]) -> String {
         );
     }
     let findings = findings(rows);
-    let _ = writeln!(text, "\n{} findings among {} rows of the full table.", findings.len(), rows.len());
-    text
+    let _ = writeln!(text, "\n{} findings among {} rows of the full table:\n", findings.len(), rows.len());
+    findings.iter().for_each(|finding| text.push_str(&format!("- {finding}\n")));
+    text.truncate(text.trim_end().len());
+    text + "\n"
 }
 
 #[cfg(test)]
