@@ -176,9 +176,10 @@ impl RowStrategy {
     pub(crate) fn runs(self, facts: &AdapterFacts, demand: Demand) -> bool {
         let Demand { shape, lists, .. } = demand;
         let workgroup = |lanes: u32, bytes: usize| {
-            let cells = 4 * lanes as usize;
+            // group_shared.wgsl: sixteen lanes combine four cells each at least, and leave sixteen more.
+            let cells = 4 * (lanes as usize + 16);
             let memory = facts.max_workgroup_memory as usize;
-            lanes.is_power_of_two() && lanes <= facts.max_invocations && cells + bytes <= memory
+            lanes.is_power_of_two() && (64..=facts.max_invocations).contains(&lanes) && cells + bytes <= memory
         };
         let fits = match self {
             Self::Thread => true,

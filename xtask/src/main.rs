@@ -15,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND [ARGS...]
   test [ARGS...]         run all tests; ARGS go to `cargo test`
   conformance [ARGS...]  compare with golden values of PyTorch; ARGS go to examples/conformance.rs
   bench [ARGS...]        measure throughput; ARGS go to benches/throughput.rs
+  isa [ARGS...]          compile every kernel for AMD GPUs: registers, spills, occupancy; ARGS go to xtask/isa (--help)
   help                   print this
 
 On Linux every command first looks for a Vulkan driver. Without one, root gets Mesa's software driver by apt-get, and everybody
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Some("test") => test(&rest),
         Some("conformance") => conformance(&rest),
         Some("bench") => bench(&rest),
+        Some("isa") => isa(&rest),
         Some("help" | "-h" | "--help") => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -89,6 +91,11 @@ fn conformance(arguments: &[OsString]) -> Result<(), Failure> {
 fn bench(arguments: &[OsString]) -> Result<(), Failure> {
     driver::ensure_driver(Need::Must)?;
     cargo(&["bench", "--bench", "throughput", "--"], arguments)
+}
+
+fn isa(arguments: &[OsString]) -> Result<(), Failure> {
+    driver::ensure_driver(Need::Must)?;
+    cargo(&["run", "--quiet", "--release", "--package", "deeploss-isa", "--"], arguments)
 }
 
 /// Runs cargo on this workspace. The working directory stays the caller's, so that relative paths in `arguments` hold.
