@@ -95,6 +95,7 @@ const CPU: &[Regime] = &[
     regime(16_384..=usize::MAX, 0..=8, Way::Split(8), "CPU adapter: few long rows, fewer than cores"),
     regime(ANY, ANY, Way::Subgroup, "CPU adapter: barriers are expensive, a subgroup needs none"),
     regime(ANY, ANY, Way::Thread, "CPU adapter without a fixed subgroup size: a thread needs no barriers"),
+    regime(ANY, ANY, Way::Workgroup(256), "CPU adapter: fewer lanes would loop too often"),
 ];
 
 /// What a row kernel is asked for, besides the adapter.
