@@ -23,7 +23,8 @@ Options
   --device cpu      the CPU path on host arrays instead, beside a copy by all threads: cross-entropy and
                     binary_cross_entropy_with_logits, or the losses of --only
   --only OP,OP      these losses only, by their names in the table of losses
-  --shapes NxC,..   these inputs only (default 8192x10,4096x1000,1024x32000,256x128256)
+  --shapes NxC,..   these inputs only (default 8192x10,4096x1000,1024x32000,256x128256; of every loss on a CPU
+                    adapter 8192x10,4096x1000,256x32000,64x128256)
   --dtype T,T       storage of inputs and gradients: f32 (default), f16, bf16
   --strategy S,S    how rows are shared out: plan (default), thread, subgroup, workgroup, split
   --mib M           MiB of logits, of --sweep c (default 16) and --goals (default 64)
@@ -65,7 +66,9 @@ have N = C = 0, and their ratio is to an empty submit.
 exit status: 0; 1 if there is no adapter or a result is wrong; 2 if the arguments are
 ";
 
-const SHAPES: [[usize; 2]; 4] = [[8192, 10], [4096, 1000], [1024, 32_000], [256, 128_256]];
+pub(crate) const SHAPES: [[usize; 2]; 4] = [[8192, 10], [4096, 1000], [1024, 32_000], [256, 128_256]];
+/// For a run of every loss that takes a few minutes on two cores.
+pub(crate) const FEWER_ROWS: [[usize; 2]; 4] = [[8192, 10], [4096, 1000], [256, 32_000], [64, 128_256]];
 const REPEAT: usize = 7;
 
 /// What to measure.
@@ -91,6 +94,7 @@ pub(crate) struct Args {
     pub(crate) on_cpu: bool,
     /// Empty: all, or those that the measurement is about.
     pub(crate) losses: Vec<&'static LossInfo>,
+    /// Empty: the default ones.
     pub(crate) shapes: Vec<[usize; 2]>,
     pub(crate) storages: Vec<Storage>,
     pub(crate) sharings: Vec<Sharing>,
@@ -110,7 +114,7 @@ impl Args {
             what: What::Losses,
             on_cpu: false,
             losses: Vec::new(),
-            shapes: SHAPES.to_vec(),
+            shapes: Vec::new(),
             storages: vec![Storage::F32],
             sharings: vec![Sharing::Plan],
             mib: None,
@@ -153,6 +157,11 @@ impl Args {
             return Err("`--device cpu` measures losses: goals, sweeps and fixed costs are of an adapter".into());
         }
         Ok(Some(args))
+    }
+
+    /// The shapes of `--shapes`, else these.
+    pub(crate) fn shapes_or<'a>(&'a self, otherwise: &'a [[usize; 2]]) -> &'a [[usize; 2]] {
+        if self.shapes.is_empty() { otherwise } else { &self.shapes }
     }
 
     /// The losses of `--only`, else these.

@@ -4,7 +4,7 @@ use deeploss::{Answer, Context, LossInfo, OwnedTarget, OwnedTensors, reference};
 use rayon::prelude::*;
 
 use crate::Outcome;
-use crate::args::Args;
+use crate::args::{Args, SHAPES};
 use crate::case::{MODES, draw, first_variant, same_values, want};
 use crate::report::{Block, Report, Row};
 use crate::storage::Storage;
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Args, report: &mut Report) -> Outcome<()> {
         return Err("the CPU path computes from f32 arrays".into());
     }
     if args.losses.is_empty() {
-        for &shape in &args.shapes {
+        for &shape in args.shapes_or(&SHAPES) {
             for info in args.losses_or(&["cross_entropy"]) {
                 report.add(measure(&ctx, info, shape, args.repeat)?)?;
             }
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args, report: &mut Report) -> Outcome<()> {
         }
         return Ok(());
     }
-    for &shape in &args.shapes {
+    for &shape in args.shapes_or(&SHAPES) {
         for info in &args.losses {
             report.add(measure(&ctx, info, shape, args.repeat)?)?;
         }

@@ -11,10 +11,8 @@ override ROWS: u32;     // N; of `sum`, terms
 override QUADS: u32;    // C / 4
 override CHUNK: u32;    // terms that a workgroup adds up
 override SCALE: f32;    // 1 / N
+override GRID_X: u32;   // workgroups along x
 override WANT_GRAD: bool;
-
-// Workgroups along x, of which WebGPU allows no more.
-const GRID_X = 65535u;
 
 @group(0) @binding(0) var<storage, read> logits: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;

@@ -17,7 +17,7 @@ mod timing;
 
 use std::process::ExitCode;
 
-use args::{Args, HELP, What};
+use args::{Args, FEWER_ROWS, HELP, SHAPES, What};
 use case::{MODES, Question, Way};
 use deeploss::Context;
 use report::Report;
@@ -68,7 +68,8 @@ fn run(args: &Args) -> Outcome<()> {
 
 fn losses(bench: &Bench, args: &Args, report: &mut Report) -> Outcome<()> {
     let ways = ways(args);
-    for &shape in &args.shapes {
+    let few = args.losses.is_empty() && bench.ctx.facts().is_some_and(|facts| facts.is_cpu);
+    for &shape in args.shapes_or(if few { &FEWER_ROWS } else { &SHAPES }) {
         for info in args.losses_or(&[]) {
             let question = Question { info, shape, ways: &ways, modes: &MODES, rivals: true };
             report.add(question.measure(bench)?)?;

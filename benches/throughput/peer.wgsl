@@ -10,8 +10,6 @@ override CLASSES: u32;
 override SCALE: f32;    // 1 / N
 
 const THREADS = 256u;
-// Workgroups along x, of which WebGPU allows no more.
-const GRID_X = 65535u;
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;
@@ -56,10 +54,7 @@ fn tree_sum(lane: u32, v: f32) -> f32 {
 
 @compute @workgroup_size(THREADS)
 fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let row = workgroup.x + workgroup.y * GRID_X;
-    if (row >= ROWS) {
-        return;
-    }
+    let row = workgroup.x;
     let start = row * CLASSES;
     let end = start + CLASSES;
 

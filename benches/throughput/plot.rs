@@ -12,6 +12,8 @@ use crate::report::Block;
 pub(crate) struct Axis {
     pub(crate) name: &'static str,
     pub(crate) of: fn(&Block) -> usize,
+    /// The corner that the lines leave free.
+    pub(crate) legend: SeriesLabelPosition,
 }
 
 pub(crate) struct Line {
@@ -69,7 +71,7 @@ pub(crate) fn draw(file: &Path, axis: &Axis, lines: &[Line]) -> Outcome<()> {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(axis.legend.clone())
             .background_style(WHITE.mix(0.8))
             .border_style(BLACK.mix(0.3))
             .draw()?;

@@ -168,8 +168,12 @@ impl Report {
         };
         let rows: Vec<_> = self.blocks.iter().flat_map(|b| b.rows.iter().map(move |row| line(b, row))).collect();
         println!("\n{}", table(&header, &rows, self.layout == Layout::Markdown));
+        let mut told = Vec::new();
         for note in self.blocks.iter().flat_map(|block| &block.notes) {
-            println!("{note}");
+            if !told.contains(&note) {
+                println!("{note}");
+                told.push(note);
+            }
         }
     }
 }
@@ -197,14 +201,14 @@ fn print_block(block: &Block) {
     println!("\n{} ({n}, {c}), {} rounds", block.op, block.rounds);
     let unit = format!("x {}", block.unit);
     println!(
-        "  {:32} {:>10} {:>10} {:>8} {:>8} {:>8} {:>11}",
+        "  {:36} {:>10} {:>10} {:>8} {:>8} {:>8} {:>11}",
         "", "ms median", "ms min", "GB/s", unit, "MiB", "scratch KiB"
     );
     for row in &block.rows {
         let name = [if row.library == "deeploss" { "" } else { row.library }, row.mode, row.dtype, &row.strategy];
         let name = name.into_iter().filter(|part| !part.is_empty() && *part != "f32").collect::<Vec<_>>().join(" ");
         println!(
-            "  {name:32} {:10.4} {:10.4} {:>8} {:>8} {:>8} {:>11}",
+            "  {name:36} {:10.4} {:10.4} {:>8} {:>8} {:>8} {:>11}",
             1e3 * row.median,
             1e3 * row.min,
             number(row.gb_per_s(), 2),

@@ -1,6 +1,7 @@
 //! Cross-entropy (or the losses of `--only`) over many sizes.
 
 use deeploss::LossInfo;
+use plotters::prelude::SeriesLabelPosition;
 
 use crate::args::Args;
 use crate::case::{MODES, Question};
@@ -19,13 +20,15 @@ const MIB: usize = 16;
 pub(crate) fn over_classes(bench: &Bench, args: &Args, report: &mut Report) -> Outcome<()> {
     let bytes = args.mib.unwrap_or(MIB) << 20;
     let shapes: Vec<_> = CLASSES.iter().map(|&c| [(bytes / (4 * c)).max(1), c]).collect();
-    run(bench, args, report, &shapes, &Axis { name: "C", of: |block| block.shape[1] })
+    let axis = Axis { name: "C", of: |block| block.shape[1], legend: SeriesLabelPosition::UpperRight };
+    run(bench, args, report, &shapes, &axis)
 }
 
 pub(crate) fn over_rows(bench: &Bench, args: &Args, report: &mut Report) -> Outcome<()> {
     let rows = std::iter::successors(Some(1), |n| Some(2 * n)).take_while(|&n| n <= MAX_ROWS);
     let shapes: Vec<_> = rows.map(|n| [n, args.classes]).collect();
-    run(bench, args, report, &shapes, &Axis { name: "N", of: |block| block.shape[0] })
+    let axis = Axis { name: "N", of: |block| block.shape[0], legend: SeriesLabelPosition::UpperLeft };
+    run(bench, args, report, &shapes, &axis)
 }
 
 fn run(bench: &Bench, args: &Args, report: &mut Report, shapes: &[[usize; 2]], axis: &Axis) -> Outcome<()> {
