@@ -8,7 +8,7 @@ use crate::args::{Args, SHAPES};
 use crate::case::{MODES, draw, first_variant, same_values, want};
 use crate::report::{Block, Report, Row};
 use crate::storage::Storage;
-use crate::timing::{Subject, time_in_turn, wall};
+use crate::timing::{ROUNDS_TIME, Subject, time_in_turn, wall};
 
 /// Of the element-wise losses, which read any shape alike: 4 M elements.
 const ITEMS: [usize; 2] = [4096, 1024];
@@ -66,7 +66,7 @@ fn measure(ctx: &Context, info: &'static LossInfo, shape: [usize; 2], repeat: us
             Ok(())
         })
     }));
-    let (rows, rounds) = time_in_turn(subjects, repeat)?;
+    let (rows, rounds) = time_in_turn(subjects, repeat, ROUNDS_TIME)?;
     Ok(Block { op: info.name.into(), shape, rounds, unit: "copy", notes: Vec::new(), rows })
 }
 

@@ -16,6 +16,7 @@ mod sweep;
 mod timing;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use args::{Args, FEWER_ROWS, HELP, SHAPES, What};
 use case::{MODES, Question, Way};
@@ -53,7 +54,11 @@ fn run(args: &Args) -> Outcome<()> {
         report.finish();
         return Ok(());
     }
-    let bench = Bench::new(Context::new()?, args.repeat, args.calls)?;
+    let mut bench = Bench::new(Context::new()?, args.repeat, args.calls)?;
+    if args.what == What::Goals {
+        // Verdicts hang on the second digit.
+        bench.time = Duration::from_secs(4);
+    }
     print_header(&bench);
     match args.what {
         What::Losses => losses(&bench, args, &mut report)?,

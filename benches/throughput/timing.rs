@@ -8,7 +8,7 @@ use crate::Outcome;
 use crate::report::Row;
 
 /// Rounds go on until they have taken so long: the median of a short call needs more of them.
-const ROUNDS_TIME: Duration = Duration::from_millis(1500);
+pub(crate) const ROUNDS_TIME: Duration = Duration::from_millis(1500);
 const MAX_ROUNDS: usize = 201;
 const WARM_UP_ROUNDS: usize = 2;
 
@@ -21,6 +21,8 @@ pub(crate) struct Bench {
     pub(crate) repeat: usize,
     /// Calls in one submit.
     pub(crate) calls: u32,
+    /// Rounds go on for so long.
+    pub(crate) time: Duration,
 }
 
 impl Bench {
@@ -31,7 +33,7 @@ impl Bench {
         let (device, queue) = (device.clone(), queue.clone());
         // A submit costs a CPU adapter little beside a call, and a GPU as much as one.
         let calls = calls.unwrap_or(if facts.is_cpu { 1 } else { 10 });
-        Ok(Self { ctx, device, queue, repeat, calls })
+        Ok(Self { ctx, device, queue, repeat, calls, time: ROUNDS_TIME })
     }
 
     pub(crate) fn submit(&self, record: impl FnOnce(&mut wgpu::CommandEncoder)) -> Outcome<()> {
@@ -71,7 +73,7 @@ impl Bench {
     }
 
     pub(crate) fn time_in_turn(&self, subjects: Vec<Subject<'_>>) -> Outcome<(Vec<Row>, usize)> {
-        time_in_turn(subjects, self.repeat)
+        time_in_turn(subjects, self.repeat, self.time)
     }
 }
 
@@ -115,7 +117,11 @@ pub(crate) fn wall<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<f64> {
 }
 
 /// Round after round of one sample each, so that whatever else the machine does hits all subjects alike.
-pub(crate) fn time_in_turn(mut subjects: Vec<Subject<'_>>, repeat: usize) -> Outcome<(Vec<Row>, usize)> {
+pub(crate) fn time_in_turn(
+    mut subjects: Vec<Subject<'_>>,
+    repeat: usize,
+    time: Duration,
+) -> Outcome<(Vec<Row>, usize)> {
     for _ in 0..WARM_UP_ROUNDS {
         for subject in &subjects {
             (subject.sample)()?;
@@ -123,7 +129,7 @@ pub(crate) fn time_in_turn(mut subjects: Vec<Subject<'_>>, repeat: usize) -> Out
     }
     let start = Instant::now();
     let mut rounds = 0;
-    while rounds < repeat || (start.elapsed() < ROUNDS_TIME && rounds < MAX_ROUNDS) {
+    while rounds < repeat || (start.elapsed() < time && rounds < MAX_ROUNDS) {
         for subject in &mut subjects {
             let seconds = (subject.sample)()?;
             subject.seconds.push(subject.scale * seconds);
