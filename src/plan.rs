@@ -166,7 +166,7 @@ const FOLD_CHUNK: usize = 65_536;
 const WORK_HEADER_WORDS: usize = 8;
 const RECORD_WORDS: usize = 8;
 /// Bytes of the largest `Acc` that a loss over rows has: tests compare.
-pub(crate) const PARTIAL_BYTES: u64 = 112;
+const PARTIAL_BYTES: u64 = 96;
 impl Plan {
     /// Plans one call for an adapter; with a forced strategy for tests and measurements.
     ///
