@@ -640,10 +640,14 @@ impl Planner<'_> {
         let items = shape.items();
         let chunk = self.item_chunk(strategy);
         // Vectors of four, as far as quads are whole: where the last one is not, up to the last chunk if that is worth a dispatch.
-        let vectors = match all_dense {
-            true if items.is_multiple_of(4) => items,
-            true if items >= MIN_SPLIT_ITEMS => items / chunk * chunk,
-            _ => 0,
+        let vectors = if !all_dense {
+            0
+        } else if items.is_multiple_of(4) {
+            items
+        } else if items >= MIN_SPLIT_ITEMS {
+            items / chunk * chunk
+        } else {
+            0
         };
         let weighted = self.kernel.weight != WeightSource::None || self.kernel.pos_weight != WeightSource::None;
         let parts = |tensors| {
