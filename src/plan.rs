@@ -160,6 +160,8 @@ const REDUCE_CHUNK: usize = 8192;
 const MAX_RECORDS: usize = 16_384;
 /// Workgroups that an element-wise kernel is cut into, if there are items enough.
 const ITEM_WORKGROUPS: usize = 2048;
+/// From here on it is worth a dispatch of its own to do a last chunk that is no whole number of quads.
+const MIN_SPLIT_ITEMS: usize = 1 << 18;
 /// Items that one group sums of a broadcast gradient.
 const FOLD_CHUNK: usize = 65_536;
 /// Words before the records, and of one record, in `work`: RECORDS_AT and RECORD_WORDS in records.wgsl.
@@ -624,32 +626,52 @@ impl Planner<'_> {
             _ => Some(&shape.target),
         };
         let all_dense = shape.is_dense(&shape.input) && shape.is_dense(&shape.target);
-        let vectors = all_dense && shape.items().is_multiple_of(4);
-        let (tensors, element) =
-            if vectors { (part!("common/items_dense.wgsl"), 16) } else { (part!("common/items_broadcast.wgsl"), 4) };
+        let items = shape.items();
+        let chunk = self.item_chunk(strategy);
+        // Vectors of four, as far as quads are whole: where the last one is not, up to the last chunk if that is worth a dispatch.
+        let vectors = if !all_dense {
+            0
+        } else if items.is_multiple_of(4) {
+            items
+        } else if items >= MIN_SPLIT_ITEMS {
+            items / chunk * chunk
+        } else {
+            0
+        };
         let weighted = self.kernel.weight != WeightSource::None || self.kernel.pos_weight != WeightSource::None;
-        let mut parts = vec![
-            self.kernel.source,
-            part!("skeleton/items.wgsl"),
-            tensors,
-            if shape.second.is_some() { part!("common/second_bound.wgsl") } else { part!("common/second_none.wgsl") },
-            if weighted { part!("common/weights_bound.wgsl") } else { part!("common/weights_none.wgsl") },
-            strategy.part(self.facts),
-        ];
         // A gradient that is summed up afterwards is first as wide as the items, in f32.
         let grad_dtype = if shape.is_dense(&shape.input) { self.problem.grad_dtype } else { Dtype::F32 };
-        parts.extend(read_parts(self.problem.input_dtype, vectors));
-        parts.extend(write_parts(grad_dtype, vectors));
-        parts.extend([
-            part!("common/broadcast.wgsl"),
-            part!("common/extended.wgsl"),
-            part!("common/records.wgsl"),
-            part!("common/math.wgsl"),
-            part!("common/frame.wgsl"),
-        ]);
+        let parts = |quads: bool| {
+            let mut parts = vec![
+                self.kernel.source,
+                part!("skeleton/items.wgsl"),
+                if quads { part!("common/items_dense.wgsl") } else { part!("common/items_broadcast.wgsl") },
+            ];
+            parts.extend(read_parts(self.problem.input_dtype, quads));
+            parts.extend(write_parts(grad_dtype, quads));
+            parts.extend([
+                if shape.second.is_some() {
+                    part!("common/second_bound.wgsl")
+                } else {
+                    part!("common/second_none.wgsl")
+                },
+                if weighted { part!("common/weights_bound.wgsl") } else { part!("common/weights_none.wgsl") },
+                strategy.part(self.facts),
+                part!("common/broadcast.wgsl"),
+                part!("common/extended.wgsl"),
+                part!("common/records.wgsl"),
+                part!("common/math.wgsl"),
+                part!("common/frame.wgsl"),
+            ]);
+            parts
+        };
         let mut constants = self.loss_constants(strategy);
         let wants_second = self.wants(Want::GRAD_INPUT2) || self.wants(Want::GRAD_TARGET);
-        constants.extend([("WANT_GRAD_SECOND", u32::from(wants_second)), ("HAS_MASK", u32::from(self.kernel.mask))]);
+        constants.extend([
+            ("WANT_GRAD_SECOND", u32::from(wants_second)),
+            ("HAS_MASK", u32::from(self.kernel.mask)),
+            ("RANK", shape.dims.iter().filter(|&&size| size != 1).count().max(1) as u32),
+        ]);
         if weighted {
             constants.push(("HAS_WEIGHT", u32::from(self.kernel.weight != WeightSource::None)));
             constants.push(("HAS_POS_WEIGHT", u32::from(self.kernel.pos_weight != WeightSource::None)));
@@ -668,15 +690,13 @@ impl Planner<'_> {
             wide(plan, self.wants(Want::GRAD), Some(&shape.input), Tensor::GradInput, Tensor::WideGradInput);
         let grad_second = wide(plan, wants_second, second_operand, second_gradient, Tensor::WideGradSecond);
 
-        let dense = |bind| Bind { element, ..bind };
-        let stored = |dtype: Dtype, bind| Bind { element: if vectors { 4 * dtype.size() } else { 4 }, ..bind };
         let second = if self.kernel.mask { Tensor::IgnoreMask } else { Tensor::Input2 };
         let mut binds = vec![
-            stored(self.problem.input_dtype, self.bind(plan, 1, Tensor::Input, false)),
-            dense(self.bind(plan, 2, Tensor::Target, false)),
+            self.bind(plan, 1, Tensor::Input, false),
+            self.bind(plan, 2, Tensor::Target, false),
             self.bind(plan, 4, Tensor::GradOutput, false),
-            stored(grad_dtype, self.bind(plan, 5, grad_input, true)),
-            dense(self.bind(plan, 6, grad_second, true)),
+            self.bind(plan, 5, grad_input, true),
+            self.bind(plan, 6, grad_second, true),
             self.bind(plan, 7, out, true),
         ];
         if weighted {
@@ -687,12 +707,26 @@ impl Planner<'_> {
             binds.push(self.bind(plan, 9, second, false));
         }
         self.check_storage(&binds)?;
-        if shape.items() > 0 {
-            let chunk = self.item_chunk(strategy);
-            let grid = self.grid(shape.items().div_ceil(chunk))?;
-            let frame = Frame { chunk: chunk as u32, grid_x: grid[0], ..self.frame() };
+        for (range, quads) in [(0..vectors, true), (vectors..items, false)] {
+            if range.is_empty() {
+                continue;
+            }
+            let grid = self.grid(range.len().div_ceil(chunk))?;
+            let (first_row, item_count) = (range.start as u32, range.end as u32);
+            let frame = Frame { first_row, item_count, chunk: chunk as u32, grid_x: grid[0], ..self.frame() };
             let uniforms = [bytemuck::bytes_of(&frame), &broadcast_bytes(shape), &self.kernel.params].concat();
-            plan.dispatches.push(dispatch(parts, "items", constants, uniforms, grid, binds));
+            let mut binds = binds.clone();
+            for bind in binds.iter_mut().filter(|bind| quads && matches!(bind.slot, 1 | 2 | 5 | 6)) {
+                let dtype = match bind.slot {
+                    1 => self.problem.input_dtype,
+                    5 => grad_dtype,
+                    _ => Dtype::F32,
+                };
+                *bind = Bind { element: 4 * dtype.size(), size: bind.size.min(dtype.bytes(range.end)), ..*bind };
+            }
+            let mut constants = constants.clone();
+            constants.push(("WHOLE_QUADS", u32::from(range.len().is_multiple_of(4))));
+            plan.dispatches.push(dispatch(parts(quads), "items", constants, uniforms, grid, binds));
         }
         for (from, to, operand) in folds {
             self.push_fold(plan, shape, from, to, &operand)?;

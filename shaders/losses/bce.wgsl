@@ -30,7 +30,7 @@ fn clamped(log: u32) -> f32 {
 
 fn item(in: Item) -> Answer {
     if (!in_unit_interval(in.x) || !in_unit_interval(in.t)) {
-        return Answer(BAD_BITS, 0.0, 0.0, 0u, 0u);
+        return Answer(BAD_BITS, 0.0, 0.0, select(0u, NAN_BITS, tame), 0u);
     }
     let x = bitcast<f32>(in.x);
     let t = bitcast<f32>(in.t);
@@ -39,5 +39,7 @@ fn item(in: Item) -> Answer {
     let loss = -in.w * (t * clamped(log_x) + (1.0 - t) * clamped(log_rest));
     let dx = in.w * (x - t) / max(x * (1.0 - x), 1e-12);
     let dt = x_mul(bitcast<u32>(in.w), x_add(log_rest, x_neg(log_x)));
-    return Answer(bitcast<u32>(loss), dx, bitcast<f32>(dt), 0u, nan_poison(dt));
+    // log 0 is infinite, and so is dt.
+    let wild = tame && WANT_GRAD_SECOND && (log_x == NEG_INF_BITS || log_rest == NEG_INF_BITS);
+    return Answer(bitcast<u32>(loss), dx, bitcast<f32>(dt), select(0u, NAN_BITS, wild), nan_poison(dt));
 }

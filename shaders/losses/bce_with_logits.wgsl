@@ -19,13 +19,13 @@ fn item(in: Item) -> Answer {
     let negative = in.w * (1.0 - y);
     let positive = in.w * in.pos_weight * y;
     let x = finite_or_zero(in.x);
-    let rest = log1p(exp_twice(-0.5 * abs(x)));
+    let rest = log1p_series(exp_twice(-0.5 * abs(x)));
     var loss = bitcast<u32>((negative * max(x, 0.0) + positive * max(-x, 0.0)) + (negative + positive) * rest);
-    if (!is_finite(in.x)) {
+    if (infinite_or_nan(in.x)) {
         let coefficient = select(negative, positive, in.x == NEG_INF_BITS);
         loss = select(x_mul(bitcast<u32>(coefficient), INF_BITS), 0u, coefficient == 0.0);
     }
-    let poison = select(0u, NAN_BITS, is_nan(in.x) || !is_finite(in.t));
+    let poison = nan_poison(in.x) | select(0u, NAN_BITS, infinite_or_nan(in.t));
     let dx = negative * sigmoid(in.x) - positive * sigmoid(x_neg(in.x));
     let dt = u.params.hard * in.w
         * (in.pos_weight * bitcast<f32>(x_softplus(x_neg(in.x))) - bitcast<f32>(x_softplus(in.x)));

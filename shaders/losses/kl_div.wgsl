@@ -10,12 +10,24 @@
 // https://docs.pytorch.org/docs/stable/generated/torch.nn.KLDivLoss.html
 
 struct Params {
-    log_target: u32,
+    spare: u32,
 }
 
+override LOG_TARGET: bool = false;
+
+// Up to here exp t is far from infinity.
+const TAME_LOG_TARGET = 64.0;
+
 fn in_log_space(in: Item) -> Answer {
+    let t = finite_or_zero(in.t);
+    if (tame) {
+        let p = exp_twice(0.5 * min(t, TAME_LOG_TARGET));
+        let difference = t - bitcast<f32>(in.x);
+        let poison = select(0u, NAN_BITS, t > TAME_LOG_TARGET);
+        return Answer(bitcast<u32>(p * difference), -p, p * (difference + 1.0), poison, 0u);
+    }
     let overflow = in.t == INF_BITS;
-    let p = select(select(exp_any(finite_or_zero(in.t)), 0.0, in.t == NEG_INF_BITS), 1.0, is_nan(in.t));
+    let p = select(select(exp_any(t), 0.0, in.t == NEG_INF_BITS), 1.0, is_nan(in.t));
     let p_bits = select(bitcast<u32>(p), in.t, overflow || is_nan(in.t));
     let difference = x_add(in.t, x_neg(in.x));
     let dt = x_mul(p_bits, x_add(difference, 0x3f800000u));
@@ -23,15 +35,16 @@ fn in_log_space(in: Item) -> Answer {
 }
 
 fn item(in: Item) -> Answer {
-    if (u.params.log_target != 0u) {
+    if (LOG_TARGET) {
         return in_log_space(in);
     }
     let zero = (in.t & ABS_BITS) == 0u;
     let defined = zero || x_positive(in.t);
-    let log_t = select(select(bitcast<u32>(ln_bits(in.t & ABS_BITS)), in.t, !is_finite(in.t)), 0u, zero);
+    let log_t = select(select(bitcast<u32>(ln_bits(in.t & ABS_BITS)), in.t, infinite_or_nan(in.t)), 0u, zero);
     // t log t is 0 at 0; t x is NaN for t = 0 and x infinite, as in PyTorch.
     let difference = x_add(log_t, x_neg(in.x));
     let loss = select(NAN_BITS, x_mul(in.t, difference), defined);
-    let dt = select(NAN_BITS, x_add(x_add(log_t, x_neg(in.x)), 0x3f800000u), defined && !zero);
-    return Answer(loss, -bitcast<f32>(in.t), bitcast<f32>(dt), nan_poison(in.t), nan_poison(dt));
+    let dt = select(NAN_BITS, x_add(difference, 0x3f800000u), defined && !zero);
+    let poison = nan_poison(in.t) | select(0u, NAN_BITS, tame && !defined);
+    return Answer(loss, -bitcast<f32>(in.t), bitcast<f32>(dt), poison, select(0u, NAN_BITS, is_nan(dt)));
 }

@@ -15,6 +15,16 @@ struct Params {
     alpha: f32,         // < 0: off
 }
 
+// gamma is 0, 1, .. 7: no logarithm is needed.
+override WHOLE_GAMMA: bool = false;
+
+fn focus(v: f32) -> f32 {
+    if (WHOLE_GAMMA) {
+        return whole_power(v, u32(u.params.gamma));
+    }
+    return unit_power(v, u.params.gamma);
+}
+
 fn item(in: Item) -> Answer {
     let t = finite_or_zero(in.t);
     let p = sigmoid(in.x);
@@ -22,15 +32,15 @@ fn item(in: Item) -> Answer {
     let x = finite_or_zero(in.x);
     let left = p * (1.0 - t) + q * t;
     let balance = select(u.params.alpha * t + (1.0 - u.params.alpha) * (1.0 - t), 1.0, u.params.alpha < 0.0);
-    let factor = balance * unit_power(left, u.params.gamma);
-    let ce = ((1.0 - t) * max(x, 0.0) + t * max(-x, 0.0)) + log1p(exp_twice(-0.5 * abs(x)));
+    let factor = balance * focus(left);
+    let ce = ((1.0 - t) * max(x, 0.0) + t * max(-x, 0.0)) + log1p_series(exp_twice(-0.5 * abs(x)));
     var loss = bitcast<u32>(factor * ce);
-    if (!is_finite(in.x)) {
+    if (infinite_or_nan(in.x)) {
         let coefficient = factor * select(1.0 - t, t, in.x == NEG_INF_BITS);
         loss = select(x_mul(bitcast<u32>(coefficient), INF_BITS), 0u, coefficient == 0.0);
     }
     let ratio = select(select(-p, q, t < 0.5), p * q * (1.0 - 2.0 * t) / left, left > 0.0);
     let dx = factor * (u.params.gamma * ratio * ce + ((1.0 - t) * p - t * q));
-    let poison = select(0u, NAN_BITS, is_nan(in.x) || !is_finite(in.t));
+    let poison = nan_poison(in.x) | select(0u, NAN_BITS, infinite_or_nan(in.t));
     return Answer(select(loss, NAN_BITS, poison != 0u), dx, 0.0, poison, 0u);
 }

@@ -6,9 +6,12 @@
 //   grad_input, grad_second      like the items (what was broadcast is summed up afterwards, fold.wgsl)
 //   out                          the items' losses if they are not reduced, else one record per workgroup
 //
-// A workgroup takes `chunk` consecutive items, four per lane and step. The loss file supplies
+// A dispatch takes the items from `first_row`, a multiple of `chunk`, to `item_count`; a group takes `chunk` consecutive items, four per lane and step. The loss file supplies
 //   struct Params                        its options
 //   fn item(in: Item) -> Answer          one item
+//
+// First everything is computed with `tame` set (extended.wgsl): plain float arithmetic. What it was given is looked at on the
+// way; a chunk with anything infinite, NaN or out of proportion is then done again with exact arithmetic.
 
 struct Broadcast {
     dims: vec4<u32>,            // the items' shape, outermost first
@@ -38,7 +41,7 @@ struct Answer {
     loss: u32,              // bits
     dx: f32,                // d loss / d x
     d_second: f32,          // with respect to the second input or the target
-    poison: u32,            // NAN_BITS where dx is NaN
+    poison: u32,            // NAN_BITS where dx is NaN; or, while `tame`, where the item is not
     poison_second: u32,
 }
 
@@ -46,19 +49,17 @@ struct Answer {
 override HAS_MASK: bool = false;
 override WANT_GRAD: bool = false;
 override WANT_GRAD_SECOND: bool = false;
+// The number of items is a multiple of 4.
+override WHOLE_QUADS: bool = false;
 
 @group(0) @binding(4) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(7) var<storage, read_write> out: array<u32>;
 
 const IN_QUAD = vec4<u32>(0u, 1u, 2u, 3u);
-
-fn upstream(i: u32) -> f32 {
-    var g = 1.0;
-    if (HAS_GRAD_OUTPUT) {
-        g = grad_output[select(i, 0u, REDUCED)];
-    }
-    return g;
-}
+// 2^23: up to here products of an input, a target and weights stay far from infinity.
+const TAME_BITS = 0x4b000000u;
+// Quads of a lane that are summed before the sum is compensated.
+const RUN = 16u;
 
 struct Scale {
     factor: f32,
@@ -73,7 +74,11 @@ fn reduction_scale() -> Scale {
     if (denominator == 0.0) {
         return Scale(0.0, NAN_BITS);
     }
-    return Scale(1.0 / denominator, 0u);
+    var upstream = 1.0;
+    if (HAS_GRAD_OUTPUT && REDUCED) {
+        upstream = grad_output[0];
+    }
+    return Scale(upstream / denominator, 0u);
 }
 
 // Four items' gradients and losses.
@@ -81,6 +86,7 @@ struct Quad {
     loss: vec4<u32>,
     dx: vec4<u32>,
     d_second: vec4<u32>,
+    largest: vec4<u32>,     // at least TAME_BITS where an item is not tame
 }
 
 fn answer(in: Item, poison: u32) -> Answer {
@@ -99,68 +105,88 @@ fn answer_quad(i: u32, scale: Scale) -> Quad {
     let t = load_target(i);
     let w = load_weight(i);
     let p = load_pos_weight(i);
-    let a = answer(Item(x.x, second.x, t.x, w.x, p.x), scale.poison);
-    let b = answer(Item(x.y, second.y, t.y, w.y, p.y), scale.poison);
-    let c = answer(Item(x.z, second.z, t.z, w.z, p.z), scale.poison);
-    let d = answer(Item(x.w, second.w, t.w, w.w, p.w), scale.poison);
+    let every = select(scale.poison, 0u, tame);
+    let a = answer(Item(x.x, second.x, t.x, w.x, p.x), every);
+    let b = answer(Item(x.y, second.y, t.y, w.y, p.y), every);
+    let c = answer(Item(x.z, second.z, t.z, w.z, p.z), every);
+    let d = answer(Item(x.w, second.w, t.w, w.w, p.w), every);
     var g = vec4<f32>(scale.factor);
-    if (HAS_GRAD_OUTPUT) {
-        let last = u.frame.item_count - 1u;
-        let at = min(vec4<u32>(i) + IN_QUAD, vec4<u32>(last));
-        g *= vec4<f32>(upstream(at.x), upstream(at.y), upstream(at.z), upstream(at.w));
+    if (HAS_GRAD_OUTPUT && !REDUCED) {
+        let at = min(vec4<u32>(i) + IN_QUAD, vec4<u32>(u.frame.item_count - 1u));
+        g *= vec4<f32>(grad_output[at.x], grad_output[at.y], grad_output[at.z], grad_output[at.w]);
     }
     let dx = g * vec4<f32>(a.dx, b.dx, c.dx, d.dx);
     let d_second = g * vec4<f32>(a.d_second, b.d_second, c.d_second, d.d_second);
+    let poison = vec4<u32>(a.poison, b.poison, c.poison, d.poison);
+    let poison_second = vec4<u32>(a.poison_second, b.poison_second, c.poison_second, d.poison_second);
+    var largest = max(x & vec4<u32>(ABS_BITS), t & vec4<u32>(ABS_BITS));
+    if (HAS_MASK) {
+        largest = select(largest, vec4<u32>(0u), second != vec4<u32>(0u));
+    } else {
+        largest = max(largest, second & vec4<u32>(ABS_BITS));
+    }
     return Quad(
         vec4<u32>(a.loss, b.loss, c.loss, d.loss),
-        bitcast<vec4<u32>>(dx) | vec4<u32>(a.poison, b.poison, c.poison, d.poison),
-        bitcast<vec4<u32>>(d_second)
-            | vec4<u32>(a.poison_second, b.poison_second, c.poison_second, d.poison_second),
+        bitcast<vec4<u32>>(dx) | poison,
+        bitcast<vec4<u32>>(d_second) | poison_second,
+        largest | poison,
     );
+}
+
+fn store_quad(i: u32, quad: Quad) {
+    if (WANT_GRAD) {
+        store_grad_input(i, quad.dx);
+    }
+    if (WANT_GRAD_SECOND) {
+        store_grad_second(i, quad.d_second);
+    }
+    if (!REDUCED) {
+        store_losses(i, quad.loss);
+    }
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let group = enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
+    let group = u.frame.first_row / u.frame.chunk + enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
     let start = group * u.frame.chunk;
     let end = min(start + u.frame.chunk, u.frame.item_count);
     let scale = reduction_scale();
 
     var sum = empty_record();
-    var largest = vec4<u32>(0u);
-    for (var i = start + 4u * lane; i < end; i += 4u * LANES) {
+    var largest = vec4<u32>(scale.poison);
+    tame = true;
+    for (var i = start + 4u * lane; i < end; ) {
+        let pause = min(i + RUN * 4u * LANES, end);
+        var run = vec4<f32>(0.0);
+        loop {
+            let quad = answer_quad(i, scale);
+            store_quad(i, quad);
+            largest = max(largest, quad.largest);
+            run += bitcast<vec4<f32>>(select(vec4<u32>(0u), quad.loss, exists(i, end)));
+            i += 4u * LANES;
+            if (i >= pause) {
+                break;
+            }
+        }
+        sum = add_to(sum, (run.x + run.y) + (run.z + run.w));
+    }
+    tame = false;
+    let most = max(max(largest.x, largest.y), max(largest.z, largest.w));
+    let wild = most >= TAME_BITS || (REDUCED && (bitcast<u32>(sum.high) & ABS_BITS) >= HUGE_BITS);
+    let again = group_or(select(0u, 1u, wild)) != 0u;
+    if (again) {
+        sum = empty_record();
+    }
+    for (var i = select(end, start + 4u * lane, again); i < end; i += 4u * LANES) {
         let quad = answer_quad(i, scale);
-        if (WANT_GRAD) {
-            store_grad_input(i, quad.dx);
-        }
-        if (WANT_GRAD_SECOND) {
-            store_grad_second(i, quad.d_second);
-        }
-        if (REDUCED) {
-            // Of the last quad, only items that exist.
-            let loss = select(vec4<u32>(0u), quad.loss, vec4<u32>(i) + IN_QUAD < vec4<u32>(end));
-            largest = max(largest, loss & vec4<u32>(ABS_BITS));
-            let v = bitcast<vec4<f32>>(loss);
-            sum = add_to(sum, (v.x + v.y) + (v.z + v.w));
-        } else {
-            store_losses(i, quad.loss);
-        }
+        store_quad(i, quad);
+        sum = tally(sum, quad.loss.x, i, end);
+        sum = tally(sum, quad.loss.y, i + 1u, end);
+        sum = tally(sum, quad.loss.z, i + 2u, end);
+        sum = tally(sum, quad.loss.w, i + 3u, end);
     }
     if (!REDUCED) {
         return;
-    }
-    let most = max(max(largest.x, largest.y), max(largest.z, largest.w));
-    let rare = group_max_u(most) >= HUGE_BITS;
-    if (rare) {
-        sum = empty_record();
-    }
-    // Again, item by item, where some loss is huge, infinite or NaN; else the loop ends at once.
-    for (var i = select(end, start + 4u * lane, rare); i < end; i += 4u * LANES) {
-        let loss = answer_quad(i, scale).loss;
-        sum = tally(sum, loss.x, i, end);
-        sum = tally(sum, loss.y, i + 1u, end);
-        sum = tally(sum, loss.z, i + 2u, end);
-        sum = tally(sum, loss.w, i + 3u, end);
     }
     let total = join_records(sum);
     if (invocation == 0u) {
@@ -169,10 +195,15 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
         out[at] = words[0];
         out[at + 1u] = words[1];
         // `tally` keeps the sum shrunk.
-        out[at + 2u] = select(words[2], words[2] | HAS_HUGE, rare);
+        out[at + 2u] = select(words[2], words[2] | HAS_HUGE, again);
         out[at + 3u] = words[3];
         out[at + 4u] = words[4];
     }
+}
+
+// Of four items, those before `end`.
+fn exists(i: u32, end: u32) -> vec4<bool> {
+    return vec4<bool>(WHOLE_QUADS) | (vec4<u32>(i) + IN_QUAD < vec4<u32>(end));
 }
 
 fn tally(sum: Record, bits: u32, i: u32, end: u32) -> Record {

@@ -215,9 +215,10 @@ pub(super) use item_weight_builders;
 
 /// Implements [`Loss`](super::Loss) and [`Twin`](super::Twin) for an element-wise loss: a type with a field `items: Items`, a
 /// method `params(&self) -> Result<_, Error>` that checks the options and gives the bytes of `Params` (`Pod`, a multiple of 16),
-/// a method `draw(&self, shape, seed)` for [`Loss::sample`](super::Loss::sample), and an `ItemTwin`.
+/// a method `draw(&self, shape, seed)` for [`Loss::sample`](super::Loss::sample), and an `ItemTwin`. `flags` are a function of the
+/// loss: which of its `override` constants are true.
 macro_rules! item_loss {
-    ($loss:ident, $wgsl:literal, $takes:expr $(, checked: $checked:expr)?) => {
+    ($loss:ident, $wgsl:literal, $takes:expr $(, checked: $checked:expr)? $(, flags: $flags:expr)?) => {
         impl crate::losses::Loss for $loss {
             fn info(&self) -> &'static crate::losses::LossInfo {
                 &INFO
@@ -229,6 +230,7 @@ macro_rules! item_loss {
                 let mut kernel =
                     self.items.kernel(problem, crate::link::part!($wgsl), $takes, bytemuck::bytes_of(&params))?;
                 $(kernel.checked = Some($checked);)?
+                $(kernel.flags = $flags(self);)?
                 Ok(kernel)
             }
 

@@ -14,7 +14,7 @@ pub(super) const INFO: LossInfo = LossInfo {
     pytorch: "torch.nn.KLDivLoss",
     formula: "t (log t - x)",
     from_options: |options| KlDiv::from_options(options).map(|loss| Box::new(loss) as Box<dyn Loss>),
-    params: &[("log_target", 0), ("(size)", 16)],
+    params: &[("(size)", 16)],
     variants,
 };
 
@@ -68,7 +68,7 @@ impl KlDiv {
     }
 
     fn params(&self) -> Result<[u32; 4], Error> {
-        Ok([u32::from(self.log_target), 0, 0, 0])
+        Ok([0; 4])
     }
 
     fn draw(&self, shape: &[usize], seed: u64) -> OwnedTensors {
@@ -85,7 +85,12 @@ fn variants(_: usize) -> Vec<Box<dyn Loss>> {
     vec![Box::new(KlDiv::new()), Box::new(KlDiv::new().log_target(true))]
 }
 
-item_loss!(KlDiv, "losses/kl_div.wgsl", Takes { grad_target: true, batch_mean: true, ..Takes::default() });
+item_loss!(
+    KlDiv,
+    "losses/kl_div.wgsl",
+    Takes { grad_target: true, batch_mean: true, ..Takes::default() },
+    flags: |loss: &Self| vec![("LOG_TARGET", loss.log_target)]
+);
 
 impl<F: Real> Twin<F> for KlDiv {
     fn compute(&self, kernel: &Kernel, tensors: &Tensors<'_, F>, want: Want) -> Answer<F> {

@@ -117,7 +117,12 @@ fn variants(_: usize) -> Vec<Box<dyn Loss>> {
     vec![Box::new(base()), Box::new(base().alpha(None).gamma(0.5)), Box::new(base().alpha(0.6).gamma(2.7))]
 }
 
-item_loss!(SigmoidFocal, "losses/sigmoid_focal.wgsl", Takes { mask: true, ..Takes::default() });
+item_loss!(
+    SigmoidFocal,
+    "losses/sigmoid_focal.wgsl",
+    Takes { mask: true, ..Takes::default() },
+    flags: |loss: &Self| vec![("WHOLE_GAMMA", loss.gamma <= 7.0 && loss.gamma.fract() == 0.0)]
+);
 
 impl<F: Real> Twin<F> for SigmoidFocal {
     fn compute(&self, kernel: &Kernel, tensors: &Tensors<'_, F>, want: Want) -> Answer<F> {
