@@ -844,6 +844,7 @@ impl Planner<'_> {
         let mut constants = self.reduction_constants();
         constants.extend(strategy.constants());
         constants.push(("COUNTING", u32::from(counting)));
+        constants.push(("REPORTS", u32::from(values != Tensor::Nothing)));
         constants.push(self.ignore_constant());
         let mut binds = binds;
         if source == part!("skeleton/reduce_weights.wgsl") {
@@ -854,16 +855,15 @@ impl Planner<'_> {
                 binds.push(self.bind(plan, 10, Tensor::SampleWeight, false));
             }
         }
-        let parts = vec![
-            source,
-            self.sample_weight_part(),
-            part!("skeleton/reduce.wgsl"),
+        let mut parts = vec![source, self.sample_weight_part(), part!("skeleton/reduce.wgsl")];
+        parts.extend(read_parts(self.dtype_of(values), Access::Ones));
+        parts.extend([
             strategy.part(self.facts),
             part!("common/labels.wgsl"),
             part!("common/records.wgsl"),
             part!("common/math.wgsl"),
             part!("common/frame.wgsl"),
-        ];
+        ]);
         let uniforms = [bytemuck::bytes_of(frame), &[0; 16]].concat();
         plan.dispatches.push(dispatch(parts, "reduce", constants, uniforms, [groups, 1], binds));
     }
@@ -1014,10 +1014,15 @@ mod tests {
 
     /// The first variant of every loss on this shape, with loss and gradient.
     fn plans(shape: &[usize], facts: &AdapterFacts) -> Vec<(&'static str, Plan)> {
+        stored_plans(shape, facts, [Dtype::F32; 2])
+    }
+
+    /// The same with input and gradient stored so.
+    fn stored_plans(shape: &[usize], facts: &AdapterFacts, [input, grad]: [Dtype; 2]) -> Vec<(&'static str, Plan)> {
         let of = |info: &'static crate::LossInfo| {
             let loss = (info.variants)(shape[1]).remove(0);
             let problem = loss.sample(shape, 1).view().problem(Want::LOSS | Want::GRAD).with_grad_output();
-            plan(&*loss, &problem, facts).map(|plan| (info.name, plan)).ok()
+            plan(&*loss, &problem.input_dtype(input).grad_dtype(grad), facts).map(|plan| (info.name, plan)).ok()
         };
         LOSSES.iter().filter_map(of).collect()
     }
@@ -1026,23 +1031,46 @@ mod tests {
         bytemuck::pod_read_unaligned(&dispatch.uniforms[..size_of::<Frame>()])
     }
 
-    /// Bands cover all rows once and in order, start at aligned offsets, and fit a binding.
+    /// Bands cover all rows once and in order, start at aligned offsets, and fit a binding; those of the logits' tensors follow on
+    /// each other without a gap, whatever the size of their elements.
     #[test]
     fn bands_cover_the_batch_and_fit_a_binding() {
         let small = AdapterFacts { max_binding: 1 << 16, ..minimum() };
-        let shapes: [&[usize]; 6] =
-            [&[300, 128], &[1000, 101], &[700, 33], &[9, 64, 70], &[5, 16, 7, 8], &[3, 5, 33, 33]];
-        for shape in shapes {
-            for (name, plan) in plans(shape, &small) {
+        let shapes: [&[usize]; 8] = [
+            &[300, 128],
+            &[1000, 101],
+            &[700, 33],
+            &[2001, 33],
+            &[5003, 7],
+            &[9, 64, 70],
+            &[5, 16, 7, 8],
+            &[3, 5, 33, 33],
+        ];
+        let stored = [Dtype::F32, Dtype::F16, Dtype::Bf16];
+        for (shape, input) in shapes.into_iter().flat_map(|shape| stored.map(|input| (shape, input))) {
+            for (grad, (name, plan)) in stored
+                .into_iter()
+                .flat_map(|grad| stored_plans(shape, &small, [input, grad]).into_iter().map(move |p| (grad, p)))
+            {
+                let name = &format!("{name} {shape:?} {input:?} {grad:?}");
                 let rows: Vec<_> = plan.dispatches.iter().filter(|dispatch| dispatch.program.entry == "rows").collect();
                 let mut next = 0;
+                // A tail of a tile's rows has the offset of its band.
+                let mut ends = [(Tensor::Input, 0), (Tensor::GradInput, 0)];
                 for dispatch in &rows {
                     let frame = frame(dispatch);
-                    assert_eq!(frame.first_row, next, "{name} {shape:?}");
-                    next += frame.rows;
+                    assert_eq!(frame.first_row + frame.start, next, "{name}");
+                    next = frame.first_row + frame.rows.max(frame.start);
+                    for (tensor, end) in &mut ends {
+                        let bind =
+                            dispatch.binds.iter().find(|bind| bind.tensor == *tensor).expect("bound by every band");
+                        assert!(bind.offset == *end || frame.start > 0, "{name} {bind:?}");
+                        *end = bind.offset + bind.size;
+                    }
                 }
                 if !rows.is_empty() {
-                    assert_eq!(bytes_of(next as usize), plan.size_of(Tensor::Items), "{name} {shape:?}");
+                    assert_eq!(bytes_of(next as usize), plan.size_of(Tensor::Items), "{name}");
+                    assert!(ends.iter().all(|&(tensor, end)| end == plan.size_of(tensor)), "{name} {ends:?}");
                 }
                 check_binds(name, &plan, &small);
             }

@@ -153,7 +153,8 @@ impl Problem {
         self
     }
 
-    /// How the gradient of the input is stored; `F32` by default, whatever the input.
+    /// How the gradient of the input is stored; `F32` by default, whatever the input. Of an odd number of 16-bit elements, the
+    /// other half of the last word stays as it was.
     #[must_use]
     pub fn grad_dtype(mut self, dtype: Dtype) -> Self {
         self.grad_dtype = dtype;

@@ -6,7 +6,7 @@
 //   work     word 0: the denominator; words 1 .. 3: status (how many invalid items, the first one's index, its value);
 //            from RECORDS_AT on: records of RECORD_WORDS
 //   loss     ()   the reduced loss
-//   values   the tensor whose element is reported as an invalid item's value
+//   input    the tensor that is counted, or whose element is reported as an invalid item's value: read_ones_*.wgsl
 //
 // The source file (reduce_*.wgsl) supplies fn read_item(i) -> Record.
 
@@ -20,8 +20,8 @@ struct Uniforms {
 }
 
 override COUNTING: bool = false;    // this sum is the denominator, else the loss
+override REPORTS: bool = false;     // `input` has an element for each item
 
-@group(0) @binding(1) var<storage, read> values: array<u32>;
 @group(0) @binding(4) var<storage, read_write> work: array<u32>;
 @group(0) @binding(5) var<storage, read_write> loss: array<u32>;
 
@@ -72,8 +72,8 @@ fn finish(total: Record) {
     work[1] = total.invalid;
     work[2] = total.first_invalid;
     work[3] = 0u;
-    if (total.invalid > 0u) {
-        work[3] = values[min(total.first_invalid, arrayLength(&values) - 1u)];
+    if (REPORTS && total.invalid > 0u) {
+        work[3] = read_one(total.first_invalid);
     }
     if (REDUCED) {
         var denominator = u.frame.denominator;

@@ -10,7 +10,7 @@ override HAS_LABELS: bool = false;
 fn read_item(i: u32) -> Record {
     var w = 1.0;
     if (HAS_LABELS) {
-        let label = read_label(values[i]);
+        let label = read_label(read_one(i));
         if (label.state == IGNORED) {
             return empty_record();
         }

@@ -1,8 +1,10 @@
 //! The GPU-resident door on behalf of tests: host tensors into buffers, one recorded call, buffers back into an answer.
 
 use deeploss::{
-    Answer, Buffers, Context, Error, Loss, OwnedTarget, OwnedTensors, Prepared, RowStats, RowStrategy, Tensor, Want,
+    Answer, Buffers, Context, Dtype, Error, Loss, OwnedTarget, OwnedTensors, Prepared, RowStats, RowStrategy, Tensor,
+    Want,
 };
+use half::{bf16, f16};
 use ndarray::{ArrayD, Axis, IxDyn};
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 
@@ -12,6 +14,7 @@ use super::cases;
 pub struct Resident {
     inputs: Vec<(Tensor, Range)>,
     outputs: Vec<(Tensor, Vec<usize>, Range)>,
+    grad_dtype: Dtype,
 }
 
 /// Bytes of a buffer.
@@ -54,6 +57,31 @@ pub fn bytes(values: &ArrayD<f32>) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
+/// The same, each element the nearest one of this type; whole words, the last one's other half as in an untouched output.
+pub fn stored(values: &ArrayD<f32>, dtype: Dtype) -> Vec<u8> {
+    let mut bytes: Vec<u8> = match dtype {
+        Dtype::F32 => bytes(values),
+        Dtype::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
+        Dtype::Bf16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
+    };
+    if !bytes.len().is_multiple_of(4) {
+        bytes.extend_from_slice(&UNTOUCHED.to_le_bytes()[2..]);
+    }
+    bytes
+}
+
+/// So many elements of this type, exactly.
+pub fn loaded(bytes: &[u8], dtype: Dtype, count: usize) -> Vec<f32> {
+    let halves = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
+    let mut values: Vec<f32> = match dtype {
+        Dtype::F32 => bytemuck::pod_collect_to_vec(bytes),
+        Dtype::F16 => halves().map(|pair| f16::from_le_bytes(pair).to_f32()).collect(),
+        Dtype::Bf16 => halves().map(|pair| bf16::from_le_bytes(pair).to_f32()).collect(),
+    };
+    values.truncate(count);
+    values
+}
+
 /// Labels as the kernels read them: i32, with i32::MIN for an ignored value beyond that.
 pub fn label_bytes(labels: &ArrayD<i64>) -> Vec<u8> {
     labels.iter().flat_map(|&v| i32::try_from(v).unwrap_or(i32::MIN).to_le_bytes()).collect()
@@ -65,6 +93,17 @@ pub const UNTOUCHED: f32 = 7.0;
 impl Resident {
     /// Every tensor in a buffer of its own.
     pub fn new(ctx: &Context, loss: &dyn Loss, tensors: &OwnedTensors, want: Want) -> Result<Self, Error> {
+        Self::new_as(ctx, loss, tensors, want, [Dtype::F32; 2])
+    }
+
+    /// Input and its gradient stored so.
+    pub fn new_as(
+        ctx: &Context,
+        loss: &dyn Loss,
+        tensors: &OwnedTensors,
+        want: Want,
+        dtypes: [Dtype; 2],
+    ) -> Result<Self, Error> {
         let apart = |contents: &[Vec<u8>]| {
             let ranges = contents.iter().map(|bytes| {
                 let buffer = upload(ctx, bytes);
@@ -73,11 +112,22 @@ impl Resident {
             });
             ranges.collect()
         };
-        Self::placed(loss, tensors, want, apart)
+        Self::placed(loss, tensors, want, dtypes, apart)
     }
 
     /// All inputs in one buffer, all outputs in another, each at an aligned offset that is not 0, with space between.
     pub fn packed(ctx: &Context, loss: &dyn Loss, tensors: &OwnedTensors, want: Want) -> Result<Self, Error> {
+        Self::packed_as(ctx, loss, tensors, want, [Dtype::F32; 2])
+    }
+
+    /// Input and its gradient stored so.
+    pub fn packed_as(
+        ctx: &Context,
+        loss: &dyn Loss,
+        tensors: &OwnedTensors,
+        want: Want,
+        dtypes: [Dtype; 2],
+    ) -> Result<Self, Error> {
         let alignment = ctx.facts().expect("a GPU context").offset_alignment as usize;
         let together = |contents: &[Vec<u8>]| {
             let mut all = Vec::new();
@@ -92,13 +142,14 @@ impl Resident {
             let buffer = upload(ctx, &all);
             places.into_iter().map(|(offset, size)| Range { buffer: buffer.clone(), offset, size }).collect()
         };
-        Self::placed(loss, tensors, want, together)
+        Self::placed(loss, tensors, want, dtypes, together)
     }
 
     fn placed(
         loss: &dyn Loss,
         tensors: &OwnedTensors,
         want: Want,
+        [input_dtype, grad_dtype]: [Dtype; 2],
         place: impl Fn(&[Vec<u8>]) -> Vec<Range>,
     ) -> Result<Self, Error> {
         let (target, target_shape) = match &tensors.target {
@@ -107,7 +158,7 @@ impl Resident {
         };
         let mask = |mask: &ArrayD<bool>| mask.iter().flat_map(|&m| u32::from(m).to_le_bytes()).collect::<Vec<_>>();
         let given = [
-            (Tensor::Input, Some(bytes(&tensors.input))),
+            (Tensor::Input, Some(stored(&tensors.input, input_dtype))),
             (Tensor::Input2, tensors.input2.as_ref().map(bytes)),
             (Tensor::Target, Some(target)),
             (Tensor::IgnoreMask, tensors.ignore_mask.as_ref().map(mask)),
@@ -129,11 +180,14 @@ impl Resident {
             .into_iter()
             .filter_map(|(name, part, shape)| want.contains(part).then_some((name, shape?)))
             .collect();
-        let contents: Vec<Vec<u8>> =
-            wanted.iter().map(|(_, shape)| bytes(&ArrayD::from_elem(shape.clone(), UNTOUCHED))).collect();
+        let dtype = |tensor| if tensor == Tensor::GradInput { grad_dtype } else { Dtype::F32 };
+        let contents: Vec<Vec<u8>> = wanted
+            .iter()
+            .map(|(name, shape)| stored(&ArrayD::from_elem(shape.clone(), UNTOUCHED), dtype(*name)))
+            .collect();
         let outputs =
             wanted.into_iter().zip(place(&contents)).map(|((name, shape), range)| (name, shape, range)).collect();
-        Ok(Self { inputs, outputs })
+        Ok(Self { inputs, outputs, grad_dtype })
     }
 
     /// Where a tensor lies.
@@ -178,9 +232,9 @@ impl Resident {
     pub fn answer(&self, parts: &[Vec<u8>]) -> Answer {
         let part = |tensor| {
             let ((_, shape, _), bytes) = self.outputs.iter().zip(parts).find(|((name, ..), _)| *name == tensor)?;
-            let count = shape.iter().product::<usize>();
-            let values = bytemuck::pod_collect_to_vec::<u8, f32>(bytes);
-            Some(ArrayD::from_shape_vec(IxDyn(shape), values[..count].to_vec()).expect("one value per element"))
+            let dtype = if tensor == Tensor::GradInput { self.grad_dtype } else { Dtype::F32 };
+            let values = loaded(bytes, dtype, shape.iter().product());
+            Some(ArrayD::from_shape_vec(IxDyn(shape), values).expect("one value per element"))
         };
         Answer {
             loss: part(Tensor::Loss),
