@@ -141,6 +141,20 @@ fn every_pair_of_types_is_f32_rounded_once() {
     });
 }
 
+/// A long tensor of no whole number of quads is stored by quads up to its last chunk, then by single elements.
+#[test]
+fn a_long_tensor_is_stored_by_two_dispatches() {
+    let loss = BceWithLogits::new().reduction(Reduction::None);
+    let tensors = sample(&loss, &[3, 87_383]).expect("any shape");
+    let problem = cases::problem(&tensors, Want::LOSS | Want::GRAD).input_dtype(Dtype::Bf16).grad_dtype(Dtype::F16);
+    assert_eq!(loss.prepare(gpu(), &problem).expect("a plain call").plan().dispatches.len(), 2);
+    table(|rows| {
+        for dtypes in &ALL[4..6] {
+            rows.row(format!("{dtypes:?}"), check(&loss, &tensors, *dtypes, None));
+        }
+    });
+}
+
 /// The ways of going about rows that the plan of this adapter does not take by itself.
 #[test]
 fn every_strategy_stores_alike() {
