@@ -506,7 +506,17 @@ impl Planner<'_> {
         let frame = Frame { grid_x: grid[0], ..frame };
         let (tile, split) =
             (matches!(strategy, RowStrategy::Tile { .. }), matches!(strategy, RowStrategy::Split { .. }));
-        let quads = tile || (shape.inner == 1 && shape.classes.is_multiple_of(4));
+        let halves =
+            self.problem.input_dtype.size() == 2 || (self.wants(Want::GRAD) && self.problem.grad_dtype.size() == 2);
+        let access = if tile {
+            Access::Quads
+        } else if shape.inner > 1 || !shape.classes.is_multiple_of(4) {
+            Access::Ones
+        } else if halves && shape.classes.is_multiple_of(8) {
+            Access::Pairs
+        } else {
+            Access::Quads
+        };
         let wants_grad_target = self.wants(Want::GRAD_TARGET);
         let stats = self.wants(Want::STATS);
 
@@ -517,15 +527,19 @@ impl Planner<'_> {
             _ => vec![part!("skeleton/rows_whole.wgsl"), part!("skeleton/rows_walk.wgsl")],
         });
         if !tile {
-            parts.push(if quads { part!("common/quads_vec4.wgsl") } else { part!("common/quads_scalar.wgsl") });
+            parts.extend(match access {
+                Access::Ones => [part!("common/quads_scalar.wgsl"), part!("common/lanes_apart.wgsl")],
+                Access::Quads => [part!("common/quads_vec4.wgsl"), part!("common/lanes_apart.wgsl")],
+                Access::Pairs => [part!("common/quads_paired.wgsl"), part!("common/lanes_paired.wgsl")],
+            });
             parts.push(if matches!(strategy, RowStrategy::Kept { .. }) {
                 part!("common/row_kept.wgsl")
             } else {
                 part!("common/row_reread.wgsl")
             });
         }
-        parts.extend(read_parts(self.problem.input_dtype, quads));
-        parts.extend(write_parts(self.problem.grad_dtype, quads));
+        parts.extend(read_parts(self.problem.input_dtype, access));
+        parts.extend(write_parts(self.problem.grad_dtype, access));
         parts.push(strategy.part(self.facts));
         if !self.kernel.revisits {
             parts.push(part!("skeleton/rows_once.wgsl"));
@@ -571,13 +585,12 @@ impl Planner<'_> {
         let mut binds = if entry == "mark" {
             vec![target]
         } else {
-            let vector = |dtype: Dtype| if quads { 4 * dtype.size() } else { 4 };
             vec![
-                band(1, Tensor::Input, false, vector(self.problem.input_dtype)),
+                band(1, Tensor::Input, false, access.vector(self.problem.input_dtype)),
                 target,
                 whole(3, Tensor::Weight, false),
                 whole(4, Tensor::GradOutput, false),
-                band(5, Tensor::GradInput, true, vector(self.problem.grad_dtype)),
+                band(5, Tensor::GradInput, true, access.vector(self.problem.grad_dtype)),
                 whole(7, items, true),
                 whole(8, Tensor::Work, false),
             ]
@@ -647,8 +660,8 @@ impl Planner<'_> {
                 part!("skeleton/items.wgsl"),
                 if quads { part!("common/items_dense.wgsl") } else { part!("common/items_broadcast.wgsl") },
             ];
-            parts.extend(read_parts(self.problem.input_dtype, quads));
-            parts.extend(write_parts(grad_dtype, quads));
+            parts.extend(read_parts(self.problem.input_dtype, Access::of_items(quads)));
+            parts.extend(write_parts(grad_dtype, Access::of_items(quads)));
             parts.extend([
                 if shape.second.is_some() {
                     part!("common/second_bound.wgsl")
@@ -785,7 +798,7 @@ impl Planner<'_> {
         };
         let params = [dims, shared, kept].map(words);
         let mut parts = vec![part!("skeleton/fold.wgsl"), strategy.part(self.facts)];
-        parts.extend(write_parts(self.dtype_of(to), false));
+        parts.extend(write_parts(self.dtype_of(to), Access::Ones));
         parts.extend([part!("common/records.wgsl"), part!("common/math.wgsl"), part!("common/frame.wgsl")]);
         let uniforms = [bytemuck::bytes_of(&frame), bytemuck::bytes_of(&params)].concat();
         plan.dispatches.push(dispatch(parts, "fold", strategy.constants(), uniforms, grid, binds));
@@ -843,7 +856,7 @@ impl Planner<'_> {
             }
         }
         let mut parts = vec![source, self.sample_weight_part(), part!("skeleton/reduce.wgsl")];
-        parts.extend(read_parts(self.dtype_of(values), false));
+        parts.extend(read_parts(self.dtype_of(values), Access::Ones));
         parts.extend([
             strategy.part(self.facts),
             part!("common/labels.wgsl"),
@@ -887,24 +900,56 @@ fn words(values: [usize; 4]) -> [u32; 4] {
     values.map(|value| value as u32)
 }
 
-/// The files that read the input, four elements at a time or one.
-fn read_parts(dtype: Dtype, quads: bool) -> Vec<Part> {
-    match (dtype, quads) {
-        (Dtype::F32, true) => vec![part!("common/read_quads_32.wgsl")],
-        (Dtype::F32, false) => vec![part!("common/read_ones_32.wgsl")],
-        (_, true) => vec![part!("common/read_quads_16.wgsl"), widen_part(dtype)],
-        (_, false) => vec![part!("common/read_ones_16.wgsl"), widen_part(dtype)],
+/// How the input is read and its gradient written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// One element at a time, at any place.
+    Ones,
+    /// Four aligned elements at a time.
+    Quads,
+    /// Eight aligned elements at a time, which are 16 bytes of 16-bit ones.
+    Pairs,
+}
+
+impl Access {
+    /// Bytes of the vectors of which the kernel's arrays consist.
+    fn vector(self, dtype: Dtype) -> u64 {
+        match self {
+            Self::Ones => 4,
+            Self::Quads => 4 * dtype.size(),
+            Self::Pairs => 16,
+        }
+    }
+
+    fn of_items(quads: bool) -> Self {
+        if quads { Self::Quads } else { Self::Ones }
     }
 }
 
+/// The files that read the input.
+fn read_parts(dtype: Dtype, access: Access) -> Vec<Part> {
+    let reads = match (dtype, access) {
+        (Dtype::F32, Access::Ones) => part!("common/read_ones_32.wgsl"),
+        (Dtype::F32, Access::Quads) => part!("common/read_quads_32.wgsl"),
+        (Dtype::F32, Access::Pairs) => part!("common/read_pairs_32.wgsl"),
+        (_, Access::Ones) => part!("common/read_ones_16.wgsl"),
+        (_, Access::Quads) => part!("common/read_quads_16.wgsl"),
+        (_, Access::Pairs) => part!("common/read_pairs_16.wgsl"),
+    };
+    if dtype == Dtype::F32 { vec![reads] } else { vec![reads, widen_part(dtype)] }
+}
+
 /// The files that write its gradient.
-fn write_parts(dtype: Dtype, quads: bool) -> Vec<Part> {
-    match (dtype, quads) {
-        (Dtype::F32, true) => vec![part!("common/write_quads_32.wgsl")],
-        (Dtype::F32, false) => vec![part!("common/write_ones_32.wgsl")],
-        (_, true) => vec![part!("common/write_quads_16.wgsl"), narrow_part(dtype)],
-        (_, false) => vec![part!("common/write_ones_16.wgsl"), narrow_part(dtype)],
-    }
+fn write_parts(dtype: Dtype, access: Access) -> Vec<Part> {
+    let writes = match (dtype, access) {
+        (Dtype::F32, Access::Ones) => part!("common/write_ones_32.wgsl"),
+        (Dtype::F32, Access::Quads) => part!("common/write_quads_32.wgsl"),
+        (Dtype::F32, Access::Pairs) => part!("common/write_pairs_32.wgsl"),
+        (_, Access::Ones) => part!("common/write_ones_16.wgsl"),
+        (_, Access::Quads) => part!("common/write_quads_16.wgsl"),
+        (_, Access::Pairs) => part!("common/write_pairs_16.wgsl"),
+    };
+    if dtype == Dtype::F32 { vec![writes] } else { vec![writes, narrow_part(dtype)] }
 }
 
 fn widen_part(dtype: Dtype) -> Part {

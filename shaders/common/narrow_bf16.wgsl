@@ -6,3 +6,9 @@ fn narrow(bits: vec4<u32>) -> vec4<u32> {
     // Rounding could carry a NaN's fraction away: it stays one by its highest bit.
     return select(rounded, upper | vec4<u32>(0x0040u), (bits & vec4<u32>(ABS_BITS)) > vec4<u32>(INF_BITS));
 }
+
+// As two words, the lower half first.
+fn narrow_words(bits: vec4<u32>) -> vec2<u32> {
+    let h = narrow(bits);
+    return h.xz | (h.yw << vec2<u32>(16u));
+}

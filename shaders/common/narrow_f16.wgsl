@@ -13,3 +13,9 @@ fn narrow(bits: vec4<u32>) -> vec4<u32> {
     h = select(h, vec4<u32>(0x7e00u), magnitude > vec4<u32>(INF_BITS));
     return h | ((bits >> vec4<u32>(16u)) & vec4<u32>(0x8000u));
 }
+
+// As two words, the lower half first.
+fn narrow_words(bits: vec4<u32>) -> vec2<u32> {
+    let h = narrow(bits);
+    return h.xz | (h.yw << vec2<u32>(16u));
+}

@@ -4,8 +4,7 @@
 @group(0) @binding(1) var<storage, read> input: array<vec2<u32>>;
 
 fn read_quad(q: u32) -> vec4<u32> {
-    let words = input[q];
-    return widen(vec4<u32>(words.x & 0xffffu, words.x >> 16u, words.y & 0xffffu, words.y >> 16u));
+    return widen_words(input[q]);
 }
 
 fn read_one(i: u32) -> u32 {

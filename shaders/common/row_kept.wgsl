@@ -5,11 +5,11 @@ override KEPT: u32 = 256u;      // quads of a row
 
 var<workgroup> kept: array<vec4<u32>, KEPT>;
 
-fn keep_block(quad: u32, block: Block) {
-    keep(quad, block.a);
-    keep(quad + LANES, block.b);
-    keep(quad + 2u * LANES, block.c);
-    keep(quad + 3u * LANES, block.d);
+fn keep_block(quads: vec4<u32>, block: Block) {
+    keep(quads.x, block.a);
+    keep(quads.y, block.b);
+    keep(quads.z, block.c);
+    keep(quads.w, block.d);
 }
 
 // The last block may reach beyond the row.
@@ -19,6 +19,6 @@ fn keep(quad: u32, bits: vec4<u32>) {
     }
 }
 
-fn again(at: u32, quad: u32) -> vec4<u32> {
-    return kept[quad];
+fn again(at: u32, quads: vec2<u32>) -> Pair {
+    return Pair(kept[quads.x], kept[quads.y]);
 }

@@ -3,3 +3,8 @@
 fn widen(h: vec4<u32>) -> vec4<u32> {
     return h << vec4<u32>(16u);
 }
+
+// Of two words, the lower half first.
+fn widen_words(words: vec2<u32>) -> vec4<u32> {
+    return vec4<u32>(words << vec2<u32>(16u), words & vec2<u32>(0xffff0000u)).xzyw;
+}

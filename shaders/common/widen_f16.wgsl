@@ -10,3 +10,8 @@ fn widen(h: vec4<u32>) -> vec4<u32> {
     let bits = select((magnitude << vec4<u32>(13u)) + bias, tiny, magnitude < vec4<u32>(0x0400u));
     return bits | ((h & vec4<u32>(0x8000u)) << vec4<u32>(16u));
 }
+
+// Of two words, the lower half first.
+fn widen_words(words: vec2<u32>) -> vec4<u32> {
+    return widen(vec4<u32>(words & vec2<u32>(0xffffu), words >> vec2<u32>(16u)).xzyw);
+}

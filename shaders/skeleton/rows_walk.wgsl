@@ -1,14 +1,16 @@
 // A group of lanes walks along a row: sums over its quads, then the gradient of each. Quads `first` .. `end` may be the whole row or
 // a part of it; a part that is not the last ends with a block of all lanes.
 
-fn load_block(at: u32, quad: u32, whole: bool) -> Block {
-    var q = quad + vec4<u32>(0u, LANES, 2u * LANES, 3u * LANES);
-    let first = 4u * q;
+fn load_block(at: u32, base: u32, whole: bool) -> Block {
+    let quads = block_quads(base);
+    var q = quads;
     if (!whole) {
         q = min(q, vec4<u32>((u.frame.classes - 1u) / 4u));
     }
-    let block = Block(load_quad(at, q.x), load_quad(at, q.y), load_quad(at, q.z), load_quad(at, q.w), first, whole);
-    keep_block(quad, block);
+    let x = load_pair(at, q.xy);
+    let y = load_pair(at, q.zw);
+    let block = Block(x.a, x.b, y.a, y.b, 4u * quads, whole);
+    keep_block(quads, block);
     return block;
 }
 
@@ -24,7 +26,7 @@ fn sum_quads(row: Row, at: u32, first: u32, end: u32) -> Acc {
     if (whole > first) {
         var q = first;
         loop {
-            acc = acc_add(acc, row, load_block(at, q + lane, true));
+            acc = acc_add(acc, row, load_block(at, q, true));
             q += 4u * LANES;
             if (q >= whole) {
                 break;
@@ -32,7 +34,7 @@ fn sum_quads(row: Row, at: u32, first: u32, end: u32) -> Acc {
         }
     }
     if (whole < end) {
-        acc = acc_add(acc, row, load_block(at, whole + lane, false));
+        acc = acc_add(acc, row, load_block(at, whole, false));
     }
     return acc;
 }
@@ -40,49 +42,66 @@ fn sum_quads(row: Row, at: u32, first: u32, end: u32) -> Acc {
 // A second pass over the classes, for sums that need the first pass' result.
 fn sum_again(row: Row, acc: Acc, at: u32, first: u32, end: u32) -> Again {
     var more = revisit_new();
-    for (var q = first + lane; q < end; q += LANES) {
-        more = revisit_add(more, row, acc, again(at, q), 4u * q);
+    for (var base = first; base < end; base += 2u * LANES) {
+        let quads = pair_quads(base);
+        let pair = again(at, min(quads, vec2<u32>(end - 1u)));
+        if (quads.x < end) {
+            more = revisit_add(more, row, acc, pair.a, 4u * quads.x);
+        }
+        if (quads.y < end) {
+            more = revisit_add(more, row, acc, pair.b, 4u * quads.y);
+        }
     }
     return more;
 }
 
 fn store_gradients(row: Row, closed: Closed, at: u32, first: u32, end: u32) {
     // Two quads at a time: their loads overlap, and the loop costs half as much.
-    let pairs = first + (end - first) / (2u * LANES) * (2u * LANES);
-    if (pairs > first) {
-        var q = first + lane;
+    let whole = first + (end - first) / (2u * LANES) * (2u * LANES);
+    if (whole > first) {
+        var base = first;
         loop {
-            let a = again(at, q);
-            let b = again(at, q + LANES);
-            store_gradient(row, closed, at, q, a);
-            store_gradient(row, closed, at, q + LANES, b);
-            q += 2u * LANES;
-            if (q >= pairs) {
+            let quads = pair_quads(base);
+            let bits = again(at, quads);
+            if (WANT_GRAD) {
+                store_pair(at, quads, gradients(row, closed, bits, quads));
+            }
+            if (WANT_GRAD_TARGET) {
+                store_target_gradient(row, closed, at, bits.a, 4u * quads.x);
+                store_target_gradient(row, closed, at, bits.b, 4u * quads.y);
+            }
+            base += 2u * LANES;
+            if (base >= whole) {
                 break;
             }
         }
     }
-    for (var q = pairs + lane; q < end; q += LANES) {
-        store_gradient(row, closed, at, q, again(at, q));
+    let quads = pair_quads(whole);
+    if (quads.x < end) {
+        let bits = again(at, min(quads, vec2<u32>(end - 1u)));
+        if (WANT_GRAD) {
+            store_some(at, quads, gradients(row, closed, bits, quads), end);
+        }
+        if (WANT_GRAD_TARGET) {
+            store_target_gradient(row, closed, at, bits.a, 4u * quads.x);
+            store_target_gradient(row, closed, at, bits.b, 4u * quads.y);
+        }
     }
 }
 
-fn store_gradient(row: Row, closed: Closed, at: u32, quad: u32, bits: vec4<u32>) {
-    if (WANT_GRAD) {
-        store_quad(at, quad, gradient(row, closed, bits, 4u * quad));
-    }
-    if (WANT_GRAD_TARGET) {
-        store_target_gradient(row, closed, at, bits, 4u * quad);
-    }
+fn gradients(row: Row, closed: Closed, bits: Pair, quads: vec2<u32>) -> Pair {
+    return Pair(gradient(row, closed, bits.a, 4u * quads.x), gradient(row, closed, bits.b, 4u * quads.y));
 }
 
 fn store_zeros(at: u32, first: u32, end: u32) {
-    for (var q = first + lane; q < end; q += LANES) {
+    for (var base = first; base < end; base += 2u * LANES) {
+        let quads = pair_quads(base);
         if (WANT_GRAD) {
-            store_quad(at, q, vec4<u32>(0u));
+            store_some(at, quads, Pair(vec4<u32>(0u), vec4<u32>(0u)), end);
         }
         for (var k = 0u; WANT_GRAD_TARGET && k < 4u; k++) {
-            store_grad_target(at, 4u * q + k, 0u);
+            store_grad_target(at, 4u * quads.x + k, 0u);
+            store_grad_target(at, 4u * quads.y + k, 0u);
         }
     }
 }
