@@ -46,7 +46,7 @@ fn same(what: &str, got: Option<&ArrayD<f32>>, expected: Option<&ArrayD<f32>>) -
         };
     };
     let differs = |(a, b): (&f32, &f32)| a.to_bits() != b.to_bits() && !(a.is_nan() && b.is_nan());
-    match got.iter().zip(expected).position(|pair| differs(pair)) {
+    match got.iter().zip(expected).position(differs) {
         _ if got.shape() != expected.shape() => Err(format!("{what}: shape {:?}", got.shape())),
         None => Ok(()),
         Some(at) => {
@@ -141,6 +141,20 @@ fn every_pair_of_types_is_f32_rounded_once() {
     });
 }
 
+/// A long tensor of no whole number of quads is stored by quads up to its last chunk, then by single elements.
+#[test]
+fn a_long_tensor_is_stored_by_two_dispatches() {
+    let loss = BceWithLogits::new().reduction(Reduction::None);
+    let tensors = sample(&loss, &[3, 87_383]).expect("any shape");
+    let problem = cases::problem(&tensors, Want::LOSS | Want::GRAD).input_dtype(Dtype::Bf16).grad_dtype(Dtype::F16);
+    assert_eq!(loss.prepare(gpu(), &problem).expect("a plain call").plan().dispatches.len(), 2);
+    table(|rows| {
+        for dtypes in &ALL[4..6] {
+            rows.row(format!("{dtypes:?}"), check(&loss, &tensors, *dtypes, None));
+        }
+    });
+}
+
 /// The ways of going about rows that the plan of this adapter does not take by itself.
 #[test]
 fn every_strategy_stores_alike() {
@@ -187,6 +201,41 @@ fn the_gradient_of_a_broadcast_input_is_rounded_when_it_is_summed() {
     table(|rows| {
         for dtypes in ALL {
             rows.row(format!("{dtypes:?}"), check(&MarginRanking::new(), &tensors, dtypes, None));
+        }
+    });
+}
+
+/// Classes by eights move two quads of 16-bit numbers at once, and a lane has neighbouring quads then: sums in another order than
+/// in f32, though in the same one whatever the types. Values that all types hold exactly.
+#[test]
+fn pairs_of_quads_are_summed_alike_whatever_the_types() {
+    let mut forced: Vec<(RowStrategy, [usize; 2])> = vec![
+        (RowStrategy::Thread, [4, 24]),
+        (RowStrategy::Workgroup { lanes: 64 }, [3, 264]),
+        (RowStrategy::Kept { lanes: 64 }, [3, 264]),
+    ];
+    let facts = gpu().facts().expect("a GPU context");
+    if let Some((lanes, _)) = facts.subgroup.filter(|(min, max)| min == max) {
+        forced.push((RowStrategy::Subgroup { lanes }, [3, 1000]));
+        forced.push((RowStrategy::Split { lanes, parts: 2 }, [3, 1000]));
+    }
+    table(|rows| {
+        let loss = CrossEntropy::new().label_smoothing(0.1);
+        for (strategy, shape) in forced {
+            let mut tensors = sample(&loss, &shape).expect("every loss takes (N, C)");
+            tensors.input.mapv_inplace(|v| (16.0 * v).round().clamp(-120.0, 120.0) / 16.0);
+            let want = cases::everything(&loss, &tensors);
+            let call = |dtypes| run(&loss, &tensors, want, dtypes, Some(strategy)).map_err(reason);
+            let wide = call([Dtype::F16, Dtype::F32]);
+            let oracle = reference::evaluate(&loss, &tensors.to_f64().view(), want).expect("a sample");
+            let close = wide.as_ref().map_err(Clone::clone).and_then(|wide| {
+                support::compare::answers(wide, &oracle, cases::scales(&loss, &tensors), support::compare::TOLERANCE)
+            });
+            rows.row(format!("{strategy:?} {shape:?} and the reference"), close);
+            for dtypes in ALL {
+                let outcome = wide.clone().and_then(|wide| rounded_once(&call(dtypes)?, &wide, dtypes[1]));
+                rows.row(format!("{strategy:?} {shape:?} {dtypes:?}"), outcome);
+            }
         }
     });
 }

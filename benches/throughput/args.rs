@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use deeploss::{LOSSES, LossInfo};
+use deeploss::{Dtype, LOSSES, LossInfo};
 
 use crate::case::Sharing;
-use crate::storage::Storage;
+use crate::storage::Stored;
 
 pub(crate) const HELP: &str = "\
 Time of every loss and its gradient, beside copy kernels over the same logits.
@@ -25,8 +25,9 @@ Options
   --only OP,OP      these losses only, by their names in the table of losses
   --shapes NxC,..   these inputs only (default 8192x10,4096x1000,1024x32000,256x128256; of every loss on a CPU
                     adapter 8192x10,4096x1000,256x32000,64x128256)
-  --dtype T,T       storage of inputs and gradients: f32 (default), f16, bf16
-  --strategy S,S    how rows are shared out: plan (default), thread, subgroup, workgroup, split
+  --dtype T,T       storage of the input and its gradient: f32 (default), f16, bf16
+  --strategy S,S    how rows are shared out: plan (default), thread, tile:ROWS, subgroup, workgroup, kept:LANES,
+                    split:PARTS
   --mib M           MiB of logits, of --sweep c (default 16) and --goals (default 64)
   --classes C       classes of --sweep n (default 128)
   --repeat N        rounds at least (default 7); more are made while they take little time
@@ -96,7 +97,7 @@ pub(crate) struct Args {
     pub(crate) losses: Vec<&'static LossInfo>,
     /// Empty: the default ones.
     pub(crate) shapes: Vec<[usize; 2]>,
-    pub(crate) storages: Vec<Storage>,
+    pub(crate) storages: Vec<Dtype>,
     pub(crate) sharings: Vec<Sharing>,
     pub(crate) mib: Option<usize>,
     pub(crate) classes: usize,
@@ -115,7 +116,7 @@ impl Args {
             on_cpu: false,
             losses: Vec::new(),
             shapes: Vec::new(),
-            storages: vec![Storage::F32],
+            storages: vec![Dtype::F32],
             sharings: vec![Sharing::Plan],
             mib: None,
             classes: 128,
@@ -137,7 +138,7 @@ impl Args {
                 "--device" => args.on_cpu = is_cpu(&value()?)?,
                 "--only" => args.losses = list(&value()?, loss_named)?,
                 "--shapes" => args.shapes = list(&value()?, shape)?,
-                "--dtype" => args.storages = list(&value()?, Storage::named)?,
+                "--dtype" => args.storages = list(&value()?, Dtype::named)?,
                 "--strategy" => args.sharings = list(&value()?, Sharing::named)?,
                 "--mib" => args.mib = Some(positive(&name, &value()?)?),
                 "--classes" => args.classes = positive(&name, &value()?)?,

@@ -1,7 +1,7 @@
 //! One loss on one input: prepared, checked, then timed in turn with copies.
 
 use deeploss::{
-    AdapterFacts, Answer, Buffers, Context, Error, Loss, LossInfo, OwnedTarget, OwnedTensors, Plan, Prepared,
+    AdapterFacts, Answer, Buffers, Context, Dtype, Error, Loss, LossInfo, OwnedTarget, OwnedTensors, Plan, Prepared,
     RowStrategy, Target, Tensor, Want,
 };
 use ndarray::{ArrayD, Axis, Slice};
@@ -10,7 +10,7 @@ use wgpu::util::{BufferInitDescriptor, DeviceExt};
 use crate::Outcome;
 use crate::kernels::{Copy, HandWritten, VECTOR, check_copy};
 use crate::report::{Block, FORCED, Row};
-use crate::storage::Storage;
+use crate::storage::Stored;
 use crate::timing::{Bench, Subject};
 
 const SEED: u64 = 1;
@@ -21,21 +21,37 @@ pub(crate) enum Sharing {
     /// The crate's plan.
     Plan,
     Thread,
+    Tile {
+        rows: u32,
+    },
     Subgroup,
     Workgroup,
-    Split,
+    Kept {
+        lanes: u32,
+    },
+    Split {
+        parts: u32,
+    },
 }
 
 impl Sharing {
-    pub(crate) fn named(name: &str) -> Result<Self, String> {
-        match name {
-            "plan" => Ok(Self::Plan),
-            "thread" => Ok(Self::Thread),
-            "subgroup" => Ok(Self::Subgroup),
-            "workgroup" => Ok(Self::Workgroup),
-            "split" => Ok(Self::Split),
-            _ => Err(format!("a strategy is plan, thread, subgroup, workgroup or split, got `{name}`")),
-        }
+    pub(crate) fn named(text: &str) -> Result<Self, String> {
+        let number = |prefix| text.strip_prefix(prefix).and_then(|number: &str| number.parse().ok());
+        let plain = match text {
+            "plan" => Some(Self::Plan),
+            "thread" => Some(Self::Thread),
+            "subgroup" => Some(Self::Subgroup),
+            "workgroup" => Some(Self::Workgroup),
+            _ => None,
+        };
+        plain
+            .or_else(|| Some(Self::Tile { rows: number("tile:")? }))
+            .or_else(|| Some(Self::Kept { lanes: number("kept:")? }))
+            .or_else(|| Some(Self::Split { parts: number("split:")? }))
+            .ok_or_else(|| {
+                let known = "plan, thread, tile:ROWS, subgroup, workgroup, kept:LANES or split:PARTS";
+                format!("a strategy is {known}, got `{text}`")
+            })
     }
 
     /// What the plan takes for long rows of a full batch.
@@ -48,26 +64,32 @@ impl Sharing {
     }
 
     fn strategy(self, facts: &AdapterFacts) -> Result<Option<RowStrategy>, Error> {
-        let unsupported = |what: &str| Error::Unsupported {
-            what: what.into(),
-            why: "neither this version nor this adapter has it".into(),
-            instead: "leave the choice to the plan",
+        let subgroup = || {
+            facts.subgroup.map(|(lanes, _)| lanes).ok_or_else(|| Error::Unsupported {
+                what: "a subgroup per row".into(),
+                why: "this adapter has no subgroups".into(),
+                instead: "leave the choice to the plan",
+            })
         };
-        match self {
-            Self::Plan => Ok(None),
-            Self::Thread => Ok(Some(RowStrategy::Thread)),
-            Self::Subgroup => {
-                let (lanes, _) = facts.subgroup.ok_or_else(|| unsupported("a subgroup per row"))?;
-                Ok(Some(RowStrategy::Subgroup { lanes }))
+        let most = 256.min(facts.max_invocations);
+        Ok(match self {
+            Self::Plan => None,
+            Self::Thread => Some(RowStrategy::Thread),
+            Self::Tile { rows } => Some(RowStrategy::Tile { rows }),
+            Self::Subgroup => Some(RowStrategy::Subgroup { lanes: subgroup()? }),
+            Self::Workgroup => Some(RowStrategy::Workgroup { lanes: most }),
+            Self::Kept { lanes } => Some(RowStrategy::Kept { lanes }),
+            // As the plan does: by barriers only where they are cheap.
+            Self::Split { parts } => {
+                let lanes = if facts.is_cpu { subgroup()? } else { most };
+                Some(RowStrategy::Split { lanes, parts })
             }
-            Self::Workgroup => Ok(Some(RowStrategy::Workgroup { lanes: 256.min(facts.max_invocations) })),
-            Self::Split => Err(unsupported("splitting rows")),
-        }
+        })
     }
 }
 
 /// How one loss of a block runs.
-pub(crate) type Way = (Storage, Sharing);
+pub(crate) type Way = (Dtype, Sharing);
 
 pub(crate) const MODES: [&str; 3] = ["loss", "grad", "both"];
 
@@ -89,11 +111,10 @@ pub(crate) fn draw(loss: &dyn Loss, shape: [usize; 2]) -> OwnedTensors {
     host
 }
 
-fn stored(host: &OwnedTensors, storage: Storage) -> OwnedTensors {
+fn stored(host: &OwnedTensors, storage: Dtype) -> OwnedTensors {
     let mut host = host.clone();
-    if storage != Storage::F32 {
+    if storage != Dtype::F32 {
         host.input.mapv_inplace(|v| storage.round(v));
-        host.input2.iter_mut().for_each(|values| values.mapv_inplace(|v| storage.round(v)));
     }
     host
 }
@@ -123,7 +144,7 @@ impl Question<'_> {
         let mut notes = Vec::new();
         let mut ready: Vec<Ready> = Vec::new();
         let mut rivals: Vec<(HandWritten, Row, f64)> = Vec::new();
-        let mut reference: Option<(Storage, Answer)> = None;
+        let mut reference: Option<(Dtype, Answer)> = None;
         for &(storage, sharing) in self.ways {
             let host = stored(&drawn, storage);
             let mut case = match Ready::new(bench, loss.as_ref(), &host, (storage, sharing), self.modes) {
@@ -142,7 +163,7 @@ impl Question<'_> {
             if ready.iter().all(|other| other.storage != storage) {
                 case.add_copies(bench).map_err(|e| name(&e.to_string()))?;
             }
-            if self.rivals && info.name == "cross_entropy" && storage == Storage::F32 && rivals.is_empty() {
+            if self.rivals && info.name == "cross_entropy" && storage == Dtype::F32 && rivals.is_empty() {
                 rivals = hand_written(bench, loss.as_ref(), &host, &case.resident, answer, shape)?;
             }
             notes.extend(case.note());
@@ -223,7 +244,7 @@ fn first_rows(host: &OwnedTensors, count: usize) -> OwnedTensors {
 
 /// One loss in one storage and strategy, with its tensors on the GPU.
 struct Ready {
-    storage: Storage,
+    storage: Dtype,
     sharing: Sharing,
     prepared: Vec<(&'static str, Prepared)>,
     resident: Resident,
@@ -245,7 +266,7 @@ impl Ready {
         let mut before = None;
         for &mode in modes {
             before = bench.allocated()?;
-            let problem = storage.ask(host.view().problem(want(mode)))?;
+            let problem = storage.ask(host.view().problem(want(mode)));
             prepared.push((mode, loss.prepare_with(&bench.ctx, &problem, sharing.strategy(facts)?)?));
         }
         // The last mode has every output.
@@ -347,7 +368,7 @@ pub(crate) struct Resident {
 
 impl Resident {
     /// Inputs with the host's values, outputs empty. A loss with more tensors needs a line here and one in `buffers`.
-    pub(crate) fn upload(bench: &Bench, loss: &dyn Loss, host: &OwnedTensors, plan: &Plan, storage: Storage) -> Self {
+    pub(crate) fn upload(bench: &Bench, loss: &dyn Loss, host: &OwnedTensors, plan: &Plan, storage: Dtype) -> Self {
         let host = host.view();
         // An ignored index may exceed the 32 bits of a label; then the lowest one stands for it.
         let label = |v: i64| if loss.ignores(v) { i32::try_from(v).unwrap_or(i32::MIN) } else { v as i32 };

@@ -1,13 +1,13 @@
 //! The CPU path on host arrays, as a user calls it: every call allocates what it returns.
 
-use deeploss::{Answer, Context, LossInfo, OwnedTarget, OwnedTensors, reference};
+use deeploss::{Answer, Context, Dtype, LossInfo, OwnedTarget, OwnedTensors, reference};
 use rayon::prelude::*;
 
 use crate::Outcome;
 use crate::args::{Args, SHAPES};
 use crate::case::{MODES, draw, first_variant, same_values, want};
 use crate::report::{Block, Report, Row};
-use crate::storage::Storage;
+use crate::storage::Stored;
 use crate::timing::{ROUNDS_TIME, Subject, time_in_turn, wall};
 
 /// Of the element-wise losses, which read any shape alike: 4 M elements.
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Args, report: &mut Report) -> Outcome<()> {
     println!("device    {}", ctx.describe());
     println!("copy      from one array to another of the same size, by {threads} threads");
     println!("time      wall clock of one call on host arrays, outputs allocated by the call");
-    if args.storages != [Storage::F32] {
+    if args.storages != [Dtype::F32] {
         return Err("the CPU path computes from f32 arrays".into());
     }
     if args.losses.is_empty() {
@@ -92,7 +92,7 @@ fn check(got: &Answer, exact: &Answer<f64>) -> Result<(), String> {
         let (Some(got), Some(exact)) = (got, exact) else { continue };
         let got: Vec<f32> = got.iter().copied().collect();
         let exact: Vec<f32> = exact.iter().map(|&v| v as f32).collect();
-        same_values(&got, &exact, |largest| Storage::F32.tolerance(largest)).map_err(|e| format!("{name}: {e}"))?;
+        same_values(&got, &exact, |largest| Dtype::F32.tolerance(largest)).map_err(|e| format!("{name}: {e}"))?;
     }
     Ok(())
 }

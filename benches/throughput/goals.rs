@@ -1,13 +1,12 @@
 //! What this crate promises of its speed, measured in one run.
 
-use deeploss::{AdapterFacts, LOSSES, LossInfo};
+use deeploss::{AdapterFacts, Dtype, LOSSES, LossInfo};
 
 use crate::Outcome;
 use crate::args::{Args, Layout};
 use crate::case::{Question, Sharing, Way};
 use crate::overhead;
 use crate::report::{Block, Report, Row, table};
-use crate::storage::Storage;
 use crate::timing::Bench;
 
 const MIB: usize = 64;
@@ -20,7 +19,7 @@ const COLUMNS: usize = 1024;
 /// Rows and classes where splitting rows is compared with not splitting them.
 const FEW_ROWS: [usize; 4] = [1, 2, 4, 8];
 const FEW_ROWS_CLASSES: usize = 262_144;
-const PLAIN: Way = (Storage::F32, Sharing::Plan);
+const PLAIN: Way = (Dtype::F32, Sharing::Plan);
 
 /// A ratio that was promised.
 struct Goal {
@@ -64,7 +63,7 @@ pub(crate) fn run(bench: &Bench, args: &Args, report: &mut Report) -> Outcome<()
     let mut goals = Vec::new();
     for classes in CLASSES {
         let shape = [bytes / (4 * classes), classes];
-        let ways = if FORWARD.contains(&classes) { &[PLAIN, (Storage::Bf16, Sharing::Plan)][..] } else { &[PLAIN] };
+        let ways = if FORWARD.contains(&classes) { &[PLAIN, (Dtype::Bf16, Sharing::Plan)][..] } else { &[PLAIN] };
         let block = measure(bench, "cross_entropy", shape, ways)?;
         goals.extend(of_rows(&block, facts));
         report.add(block)?;
@@ -77,7 +76,7 @@ pub(crate) fn run(bench: &Bench, args: &Args, report: &mut Report) -> Outcome<()
         report.add(block)?;
     }
     for rows in FEW_ROWS {
-        let ways = [PLAIN, (Storage::F32, Sharing::unsplit(facts))];
+        let ways = [PLAIN, (Dtype::F32, Sharing::unsplit(facts))];
         let block = measure(bench, "cross_entropy", [rows, FEW_ROWS_CLASSES], &ways)?;
         for (mode, what) in [
             ("loss", "few rows, forward: one group per row / plan"),

@@ -1,10 +1,10 @@
 //! Hand-written kernels that the crate is compared with: copies, the peer-shaped cross-entropy, the one written for speed alone.
 
-use deeploss::{Answer, Tensor};
+use deeploss::{Answer, Dtype, Tensor};
 
 use crate::Outcome;
 use crate::case::{Resident, same_values};
-use crate::storage::Storage;
+use crate::storage::Stored;
 use crate::timing::Bench;
 
 const COPY_WGSL: &str = include_str!("copy.wgsl");
@@ -218,15 +218,15 @@ impl HandWritten {
         else {
             return Err("no reference".into());
         };
-        let tolerance = |largest| 10.0 * Storage::F32.tolerance(largest);
+        let tolerance = |largest| 10.0 * Dtype::F32.tolerance(largest);
         let total = bench.read(&self.total, |encoder| {
             encoder.clear_buffer(&self.total, 0, None);
             encoder.clear_buffer(gradient, 0, None);
             self.record(encoder);
         })?;
-        same_values(&Storage::F32.decode(&total), &[loss], tolerance)?;
+        same_values(&Dtype::F32.decode(&total), &[loss], tolerance)?;
         if self.wants_grad {
-            let got = Storage::F32.decode(&bench.read(gradient, |_| {})?);
+            let got = Dtype::F32.decode(&bench.read(gradient, |_| {})?);
             let expected: Vec<f32> =
                 expected.iter().take(self.rows * expected.len() / expected.shape()[0]).copied().collect();
             same_values(&got[..expected.len()], &expected, tolerance)?;

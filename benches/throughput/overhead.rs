@@ -1,12 +1,11 @@
 //! What a call costs however small it is.
 
-use deeploss::{CrossEntropy, Loss, Problem, Tensor, Want};
+use deeploss::{CrossEntropy, Dtype, Loss, Problem, Tensor, Want};
 
 use crate::Outcome;
 use crate::case::{Resident, draw};
 use crate::kernels::{Copy, VECTOR, storage_buffer};
 use crate::report::{Block, Report, Row};
-use crate::storage::Storage;
 use crate::timing::{Bench, Subject, wall};
 
 /// Dispatches beyond the first, of which the mean cost is told.
@@ -27,7 +26,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Block> {
     let host = draw(&loss, SMALL);
     let problem = Problem::rows(SMALL[0], SMALL[1]);
     let both = loss.prepare(&bench.ctx, &problem.clone().wants(Want::LOSS | Want::GRAD))?;
-    let resident = Resident::upload(bench, &loss, &host, both.plan(), Storage::F32);
+    let resident = Resident::upload(bench, &loss, &host, both.plan(), Dtype::F32);
     let alone = loss.prepare(&bench.ctx, &problem.clone().wants(Want::LOSS))?;
     let (bound, bound_alone) = (both.bind(&resident.buffers())?, alone.bind(&resident.buffers())?);
 
