@@ -1,9 +1,10 @@
 //! Lists the GPU adapters of this machine, with what they can do, and the one that deeploss takes by default.
-//! `cargo run --example adapters`; fails, with what to install, where there is none.
+//! `cargo run --example adapters`; fails, with what to install, where there is none. `cargo run --example adapters -- 4096x1000`
+//! also prints how cross-entropy would run there on logits of these shapes.
 
 use std::process::ExitCode;
 
-use deeploss::{AdapterFacts, Context, INSTALL_A_DRIVER};
+use deeploss::{AdapterFacts, Context, CrossEntropy, Error, INSTALL_A_DRIVER, Loss, Problem};
 
 fn main() -> ExitCode {
     let adapters = deeploss::adapters();
@@ -14,16 +15,29 @@ fn main() -> ExitCode {
         eprintln!("no GPU adapter found; {INSTALL_A_DRIVER}");
         return ExitCode::FAILURE;
     }
-    match Context::new() {
-        Ok(ctx) => {
-            println!("deeploss takes: {}", ctx.describe());
-            ExitCode::SUCCESS
-        }
+    match plans(std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn plans(shapes: impl Iterator<Item = String>) -> Result<(), Error> {
+    let ctx = Context::new()?;
+    println!("deeploss takes: {}", ctx.describe());
+    for shape in shapes {
+        let sizes = shape.split_once('x').and_then(|(rows, classes)| Some((rows.parse().ok()?, classes.parse().ok()?)));
+        let (rows, classes) = sizes.ok_or_else(|| Error::Value {
+            argument: "shape",
+            expected: "ROWSxCLASSES".into(),
+            got: format!("`{shape}`"),
+        })?;
+        let prepared = CrossEntropy::new().prepare(&ctx, &Problem::rows(rows, classes))?;
+        println!("\ncross_entropy {shape}\n{}", prepared.plan());
+    }
+    Ok(())
 }
 
 fn describe(facts: &AdapterFacts) {

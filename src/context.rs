@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::pipeline::Pipelines;
+use crate::tuning::Tuning;
 
 /// What to do on a machine without an adapter; also the message of the tests.
 pub const INSTALL_A_DRIVER: &str = "install a GPU driver, or Mesa's software Vulkan: \
@@ -100,7 +101,10 @@ impl AdapterFacts {
 /// std::thread::spawn(move || println!("{}", other.describe())).join().unwrap();
 /// ```
 #[derive(Debug, Clone)]
-pub struct Context(Option<Arc<Gpu>>);
+pub struct Context {
+    gpu: Option<Arc<Gpu>>,
+    tuning: Arc<Tuning>,
+}
 
 /// Device, queue and what is cached for them.
 #[derive(Debug)]
@@ -146,13 +150,41 @@ impl Context {
     pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let facts = AdapterFacts::of(&adapter.get_info(), device.features(), &device.limits());
         log::debug!("deeploss on {} ({})", facts.name, facts.backend);
-        Self(Some(Arc::new(Gpu { device, queue, facts, pipelines: Pipelines::default() })))
+        let gpu = Gpu { device, queue, facts, pipelines: Pipelines::default() };
+        Self { gpu: Some(Arc::new(gpu)), tuning: Arc::default() }
     }
 
     /// The CPU: the same host API, computed by the reference path in parallel. GPU-resident calls are refused.
     #[must_use]
     pub fn cpu() -> Self {
-        Self(None)
+        Self { gpu: None, tuning: Arc::default() }
+    }
+
+    /// The same device and queue, with compiled pipelines still shared; calls prepared with the new context follow `tuning`. One
+    /// that was measured on another adapter or by another version of the crate says nothing here: its entries are left out,
+    /// with a warning in the log.
+    ///
+    /// ```
+    /// use deeploss::{Context, Tuning};
+    /// let ctx = Context::new_or_cpu().with_tuning(Tuning::default().runtime_checks(false));
+    /// assert!(ctx.tuning().is_empty());
+    /// ```
+    #[must_use]
+    pub fn with_tuning(&self, tuning: Tuning) -> Self {
+        let tuning = match self.facts() {
+            Some(facts) if !tuning.is_for(facts) => {
+                log::warn!("deeploss ignores a tuning made for {}: this is {}", tuning.origin(), Tuning::here(facts));
+                Tuning::default().runtime_checks(tuning.checks())
+            }
+            _ => tuning,
+        };
+        Self { gpu: self.gpu.clone(), tuning: Arc::new(tuning) }
+    }
+
+    /// What calls prepared with this context follow.
+    #[must_use]
+    pub fn tuning(&self) -> &Tuning {
+        &self.tuning
     }
 
     /// [`Context::new`], or [`Context::cpu`] where there is no adapter; a log line (warning) says so.
@@ -168,19 +200,19 @@ impl Context {
     /// Facts about the adapter; `None` on the CPU.
     #[must_use]
     pub fn facts(&self) -> Option<&AdapterFacts> {
-        self.0.as_deref().map(|gpu| &gpu.facts)
+        self.gpu.as_deref().map(|gpu| &gpu.facts)
     }
 
     /// The device, to create buffers and encoders on; `None` on the CPU.
     #[must_use]
     pub fn device(&self) -> Option<&wgpu::Device> {
-        self.0.as_deref().map(|gpu| &gpu.device)
+        self.gpu.as_deref().map(|gpu| &gpu.device)
     }
 
     /// The queue, to submit to; `None` on the CPU.
     #[must_use]
     pub fn queue(&self) -> Option<&wgpu::Queue> {
-        self.0.as_deref().map(|gpu| &gpu.queue)
+        self.gpu.as_deref().map(|gpu| &gpu.queue)
     }
 
     /// One line for people: adapter and backend, or the CPU.
@@ -193,11 +225,11 @@ impl Context {
     }
 
     pub(crate) fn gpu(&self) -> Option<&Arc<Gpu>> {
-        self.0.as_ref()
+        self.gpu.as_ref()
     }
 
     pub(crate) fn require_gpu(&self) -> Result<&Arc<Gpu>, Error> {
-        self.0.as_ref().ok_or(Error::Unsupported {
+        self.gpu.as_ref().ok_or(Error::Unsupported {
             what: "a prepared kernel".into(),
             why: "this context computes on the CPU".into(),
             instead: "use `evaluate` with host arrays, or a context with an adapter",

@@ -98,6 +98,14 @@ pub enum Error {
         /// What to install.
         install: &'static str,
     },
+    /// A file that cannot be read or written, or does not hold what it should.
+    #[error("{path}: {detail}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong, with the line where there is one, and what to do.
+        detail: String,
+    },
     /// The device refused, was lost, or ran out of memory.
     #[error("the GPU device failed: {0}; see the log of wgpu for details")]
     Device(String),

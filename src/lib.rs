@@ -22,6 +22,7 @@ pub mod reference;
 mod sample;
 mod strategy;
 mod tensors;
+mod tuning;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use context::adapters;
@@ -42,6 +43,10 @@ pub use problem::{Dtype, Problem, Reduction, RowShape, TargetKind, Want};
 pub use readback::Readback;
 pub use strategy::RowStrategy;
 pub use tensors::{Answer, Element, OwnedTarget, OwnedTensors, RowStats, Storage, Target, Tensors};
+
+pub use tuning::Tuning;
+#[cfg(not(target_arch = "wasm32"))]
+pub use tuning::{Measured, autotune, measure};
 
 /// The README's code compiles and runs.
 #[cfg(doctest)]

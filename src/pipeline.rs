@@ -39,7 +39,7 @@ impl Program {
 
 /// The pipelines of one device.
 #[derive(Debug, Default)]
-pub(crate) struct Pipelines(Mutex<HashMap<Program, Arc<Compiled>>>);
+pub(crate) struct Pipelines(Mutex<HashMap<(Program, bool), Arc<Compiled>>>);
 
 #[derive(Debug)]
 pub(crate) struct Compiled {
@@ -49,24 +49,22 @@ pub(crate) struct Compiled {
 }
 
 impl Pipelines {
-    pub(crate) fn get(&self, device: &wgpu::Device, program: &Program) -> Result<Arc<Compiled>, Error> {
+    pub(crate) fn get(&self, device: &wgpu::Device, program: &Program, checks: bool) -> Result<Arc<Compiled>, Error> {
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = cache.get(program) {
+        let key = (program.clone(), checks);
+        if let Some(found) = cache.get(&key) {
             return Ok(found.clone());
         }
-        let compiled = Arc::new(compile(device, program)?);
-        cache.insert(program.clone(), compiled.clone());
+        let compiled = Arc::new(compile(device, program, checks)?);
+        cache.insert(key, compiled.clone());
         Ok(compiled)
     }
 }
 
-fn compile(device: &wgpu::Device, program: &Program) -> Result<Compiled, Error> {
+fn compile(device: &wgpu::Device, program: &Program, checks: bool) -> Result<Compiled, Error> {
     let label = program.label();
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some(&label),
-        source: wgpu::ShaderSource::Wgsl(program.wgsl().into()),
-    });
+    let module = create_module(device, program, &label, checks);
     let entry = |binding, ty, size| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
@@ -105,6 +103,23 @@ fn compile(device: &wgpu::Device, program: &Program) -> Result<Compiled, Error> 
     #[cfg(target_arch = "wasm32")]
     drop(scope);
     Ok(Compiled { pipeline, layout, label })
+}
+
+/// With wgpu's runtime checks, or without the counters that it adds to every loop so that none is endless. Bounds and divisions stay
+/// checked either way: that an index is in bounds is known to the plan rather than to the shader.
+fn create_module(device: &wgpu::Device, program: &Program, label: &str, checks: bool) -> wgpu::ShaderModule {
+    let descriptor =
+        wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(program.wgsl().into()) };
+    if checks {
+        return device.create_shader_module(descriptor);
+    }
+    let runtime = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+    // SAFETY: no loop of the shaders is endless, whatever the tensors hold. Each counts a u32 up by a step of at least 1 (4 or a
+    // multiple of LANES, which is at least 1; the shuffles of group_subgroup.wgsl double theirs from 1) and leaves it at or above a
+    // bound that no iteration changes: constants, or numbers from the uniform buffer, which only `Plan` writes. No counter wraps:
+    // quads and classes of a row, of which a binding holds at most 2^33 bytes, stay a step below 2^32, and so do items, of which
+    // `Plan` takes MAX_ITEMS. tests/tuning.rs holds the loops to this form.
+    unsafe { device.create_shader_module_trusted(descriptor, runtime) }
 }
 
 /// A compiler message with the place in the crate's own files beside each `wgsl:line`.

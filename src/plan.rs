@@ -1,5 +1,7 @@
 //! What will run: dispatches, parameter bytes, buffer sizes. Pure data, made without a GPU.
 
+use std::fmt;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::context::AdapterFacts;
@@ -119,6 +121,10 @@ pub struct Dispatch {
 pub struct Plan {
     /// How rows (or, of element-wise losses, chunks of items) are shared out, and why.
     pub strategy: (RowStrategy, &'static str),
+    /// The table's other lines for this shape that the adapter can run, the best guess first.
+    pub others: Vec<(RowStrategy, &'static str)>,
+    /// How the input and its gradient are stored.
+    pub storage: [Dtype; 2],
     /// In order.
     pub dispatches: Vec<Dispatch>,
     /// Bytes of each caller tensor that takes part.
@@ -127,6 +133,33 @@ pub struct Plan {
     pub scratch: Vec<(Tensor, u64)>,
     /// The tensor that the last dispatch checked: it leaves a status in `work`.
     pub checked: Option<Checked>,
+}
+
+/// Several lines for people: strategy and why, what else could run, storage, dispatches, scratch.
+///
+/// ```
+/// use deeploss::{AdapterFacts, CrossEntropy, Loss, Plan, Problem};
+///
+/// let problem = Problem::rows(4096, 1000);
+/// let kernel = CrossEntropy::new().kernel(&problem)?;
+/// let plan = Plan::new(&kernel, &problem, &AdapterFacts::default(), None)?;
+/// assert!(plan.to_string().starts_with("strategy   kept:64 (a workgroup per row, "));
+/// # Ok::<(), deeploss::Error>(())
+/// ```
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "strategy   {} ({})", self.strategy.0, self.strategy.1)?;
+        for (strategy, why) in &self.others {
+            writeln!(f, "not taken  {strategy} ({why})")?;
+        }
+        let [input, gradient] = self.storage;
+        writeln!(f, "storage    input {input:?}, gradient {gradient:?}")?;
+        for Dispatch { program, grid: [x, y], binds, .. } in &self.dispatches {
+            let bytes: u64 = binds.iter().map(|bind| bind.size).sum();
+            writeln!(f, "dispatch   {}, {x} x {y} workgroups, {bytes} bytes bound", program.label())?;
+        }
+        write!(f, "scratch    {} bytes", self.scratch.iter().map(|(_, size)| size).sum::<u64>())
+    }
 }
 
 impl Plan {
@@ -164,6 +197,8 @@ const ITEM_WORKGROUPS: usize = 2048;
 const MIN_SPLIT_ITEMS: usize = 1 << 18;
 /// Items that one group sums of a broadcast gradient.
 const FOLD_CHUNK: usize = 65_536;
+/// Loops over items count in 32 bits and may step past the last item.
+const MAX_ITEMS: usize = 1 << 31;
 /// Words before the records, and of one record, in `work`: RECORDS_AT and RECORD_WORDS in records.wgsl.
 const WORK_HEADER_WORDS: usize = 8;
 const RECORD_WORDS: usize = 8;
@@ -180,7 +215,17 @@ impl Plan {
         facts: &AdapterFacts,
         forced: Option<RowStrategy>,
     ) -> Result<Self, Error> {
-        Planner { kernel, problem, facts }.plan(forced)
+        Planner { kernel, problem, facts }.plan(forced.map(|strategy| (strategy, "forced by the caller")))
+    }
+
+    /// [`Plan::new`] with the strategy that a tuning names.
+    pub(crate) fn tuned(
+        kernel: &Kernel,
+        problem: &Problem,
+        facts: &AdapterFacts,
+        strategy: RowStrategy,
+    ) -> Result<Self, Error> {
+        Planner { kernel, problem, facts }.plan(Some((strategy, "chosen by the tuning")))
     }
 }
 
@@ -208,17 +253,24 @@ impl Planner<'_> {
         self.kernel.reduction != Reduction::None
     }
 
-    fn plan(&self, forced: Option<RowStrategy>) -> Result<Plan, Error> {
+    fn plan(&self, given: Option<(RowStrategy, &'static str)>) -> Result<Plan, Error> {
         let items = self.kernel.items();
-        if bytes_of(items) > self.facts.max_binding || u32::try_from(items).is_err() {
+        if bytes_of(items) > self.facts.max_binding || items > MAX_ITEMS {
             return Err(self.too_large(format!("a batch of {items} items")));
         }
-        let strategy = match &self.kernel.layout {
-            Layout::Rows(shape) => self.row_strategy(*shape, forced)?,
-            Layout::Items(_) => (RowStrategy::for_reduction(self.facts), "element-wise: consecutive chunks"),
+        let (strategy, mut others) = match &self.kernel.layout {
+            Layout::Rows(shape) => {
+                (self.row_strategy(*shape, given)?, RowStrategy::candidates(self.facts, self.demand(*shape)))
+            }
+            Layout::Items(_) => {
+                ((RowStrategy::for_reduction(self.facts), "element-wise: consecutive chunks"), Vec::new())
+            }
         };
+        others.retain(|(other, _)| *other != strategy.0);
         let mut plan = Plan {
             strategy,
+            others,
+            storage: [self.problem.input_dtype, self.problem.grad_dtype],
             dispatches: Vec::new(),
             sizes: self.sizes(),
             scratch: Vec::new(),
@@ -252,10 +304,13 @@ impl Planner<'_> {
         Demand { shape, lists: self.kernel.marks }
     }
 
-    fn row_strategy(&self, shape: RowShape, forced: Option<RowStrategy>) -> Result<(RowStrategy, &'static str), Error> {
+    fn row_strategy(
+        &self,
+        shape: RowShape,
+        given: Option<(RowStrategy, &'static str)>,
+    ) -> Result<(RowStrategy, &'static str), Error> {
         let demand = self.demand(shape);
-        let (strategy, reason) =
-            forced.map_or_else(|| RowStrategy::choose(self.facts, demand), |given| (given, "forced by the caller"));
+        let (strategy, reason) = given.unwrap_or_else(|| RowStrategy::choose(self.facts, demand));
         if strategy.runs(self.facts, demand) {
             return Ok((strategy, reason));
         }

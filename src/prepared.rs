@@ -97,7 +97,7 @@ impl Prepared {
         let pipelines = plan
             .dispatches
             .iter()
-            .map(|dispatch| gpu.pipelines.get(&gpu.device, &dispatch.program))
+            .map(|dispatch| gpu.pipelines.get(&gpu.device, &dispatch.program, ctx.tuning().checks()))
             .collect::<Result<_, _>>()?;
 
         let alignment = u64::from(gpu.device.limits().min_uniform_buffer_offset_alignment);
@@ -249,15 +249,13 @@ impl Prepared {
 }
 
 impl Bound<'_> {
-    /// Records the call's dispatches.
+    /// Records the call's dispatches, in one compute pass.
     pub fn record(&self, encoder: &mut wgpu::CommandEncoder) {
+        let mut pass = encoder
+            .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("deeploss"), timestamp_writes: None });
         for ((dispatch, compiled), group) in
             self.prepared.plan.dispatches.iter().zip(&self.prepared.pipelines).zip(&self.groups)
         {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                label: Some(&compiled.label),
-                timestamp_writes: None,
-            });
             pass.set_pipeline(&compiled.pipeline);
             pass.set_bind_group(0, group, &[]);
             pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], 1);

@@ -1,12 +1,25 @@
 //! How rows are shared out among invocations: the strategies, and the tables that choose one by adapter and shape.
 
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use crate::context::AdapterFacts;
+use crate::error::Error;
 use crate::link::{Part, part};
 use crate::problem::RowShape;
 
 /// How the rows are shared out among invocations.
+///
+/// As text: `thread`, `tile:2`, `subgroup:8`, `workgroup:256`, `kept:64`, `split:8x4`.
+///
+/// ```
+/// use deeploss::RowStrategy;
+/// let split: RowStrategy = "split:8x4".parse()?;
+/// assert_eq!(split, RowStrategy::Split { lanes: 8, parts: 4 });
+/// assert_eq!(split.to_string(), "split:8x4");
+/// # Ok::<(), deeploss::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RowStrategy {
     /// One invocation per row (per position, where the class axis is not last).
@@ -38,6 +51,46 @@ pub enum RowStrategy {
         /// Groups of a row, at most as many as lanes.
         parts: u32,
     },
+}
+
+impl fmt::Display for RowStrategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Thread => f.pad("thread"),
+            Self::Tile { rows } => f.pad(&format!("tile:{rows}")),
+            Self::Subgroup { lanes } => f.pad(&format!("subgroup:{lanes}")),
+            Self::Workgroup { lanes } => f.pad(&format!("workgroup:{lanes}")),
+            Self::Kept { lanes } => f.pad(&format!("kept:{lanes}")),
+            Self::Split { lanes, parts } => f.pad(&format!("split:{lanes}x{parts}")),
+        }
+    }
+}
+
+impl FromStr for RowStrategy {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let read = || {
+            let (way, sizes) = text.split_once(':').unwrap_or((text, ""));
+            let one = || sizes.parse().ok().filter(|&size: &u32| size > 0);
+            Some(match way {
+                "thread" if way == text => Self::Thread,
+                "tile" => Self::Tile { rows: one()? },
+                "subgroup" => Self::Subgroup { lanes: one()? },
+                "workgroup" => Self::Workgroup { lanes: one()? },
+                "kept" => Self::Kept { lanes: one()? },
+                "split" => {
+                    let (lanes, parts) = sizes.split_once('x')?;
+                    Self::Split { lanes: lanes.parse().ok()?, parts: parts.parse().ok()? }
+                }
+                _ => return None,
+            })
+        };
+        let forms = "thread, tile:ROWS, subgroup:LANES, workgroup:LANES, kept:LANES or split:LANESxPARTS";
+        // Only what `Display` writes: no signs, no leading zeros.
+        let strategy = read().filter(|strategy| strategy.lanes() > 0 && strategy.to_string() == text);
+        strategy.ok_or_else(|| Error::value("strategy", forms, format!("`{text}`")))
+    }
 }
 
 /// Invocations of a workgroup whose invocations are independent.
@@ -230,6 +283,24 @@ impl RowStrategy {
             .collect()
     }
 
+    /// What is worth measuring: the table's candidates, and everything near them that the adapter can run.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn worth_measuring(facts: &AdapterFacts, demand: Demand) -> Vec<Self> {
+        let near = [Way::Thread, Way::Subgroup, Way::Split(256)].map(|way| way.strategy(facts, demand.shape));
+        let tiles = [1, 2, 4].map(|rows| Self::Tile { rows });
+        // On CPU adapters barriers decide, and such kernels take seconds to compile.
+        let shared: &[u32] = if facts.is_cpu { &[64] } else { &[64, 128, 256, 512, 1024] };
+        let shared = shared.iter().flat_map(|&lanes| [Self::Kept { lanes }, Self::Workgroup { lanes }]);
+        let mut found: Vec<_> = Self::candidates(facts, demand).into_iter().map(|(strategy, _)| strategy).collect();
+        for strategy in near.into_iter().flatten().chain(tiles).chain(shared) {
+            let whole = matches!(strategy, Self::Split { parts: 0 | 1, .. });
+            if !whole && !found.contains(&strategy) && strategy.runs(facts, demand) {
+                found.push(strategy);
+            }
+        }
+        found
+    }
+
     /// For sums over items.
     pub(crate) fn for_reduction(facts: &AdapterFacts) -> Self {
         match facts.subgroup {
@@ -252,7 +323,7 @@ impl Way {
             Self::Workgroup(lanes) => Some(RowStrategy::Workgroup { lanes }),
             Self::Kept(lanes) => Some(RowStrategy::Kept { lanes }),
             Self::Split(lanes) => {
-                let lanes = if facts.is_cpu { subgroup? } else { lanes };
+                let lanes = if facts.is_cpu { subgroup.filter(|&lanes| lanes > 1)? } else { lanes };
                 let blocks = shape.classes / (16 * lanes as usize);
                 let wanted = (BUSY_GROUPS / shape.rows().max(1)).clamp(2, lanes as usize).min(blocks.max(1)) as u32;
                 // Parts of equal length, the last one not empty.

@@ -169,7 +169,8 @@ pub trait Loss: Twin<f32> + Twin<f64> + Debug + Send + Sync {
         crate::host::evaluate(self, ctx, tensors, want)
     }
 
-    /// Makes everything a call of this shape needs on the context's device, once.
+    /// Makes everything a call of this shape needs on the context's device, once. How rows are shared out follows the context's
+    /// [`Tuning`](crate::Tuning), else the table; [`Prepared::plan`] tells which and why.
     ///
     /// # Errors
     /// As [`Loss::evaluate_with`].
@@ -184,7 +185,10 @@ pub trait Loss: Twin<f32> + Twin<f64> + Debug + Send + Sync {
     fn prepare_with(&self, ctx: &Context, problem: &Problem, strategy: Option<RowStrategy>) -> Result<Prepared, Error> {
         let gpu = ctx.require_gpu()?;
         let kernel = self.kernel(problem)?;
-        let plan = Plan::new(&kernel, problem, &gpu.facts, strategy)?;
+        let plan = match strategy {
+            Some(_) => Plan::new(&kernel, problem, &gpu.facts, strategy)?,
+            None => ctx.tuning().plan(self.info().name, &kernel, problem, &gpu.facts)?,
+        };
         Prepared::new(ctx, &kernel, plan)
     }
 }
