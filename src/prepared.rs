@@ -10,7 +10,7 @@ use crate::plan::{Bind, Plan, Tensor};
 use crate::readback::Readback;
 
 /// GPU tensors of one call: a range of a buffer each, densely packed in row-major order, 4 bytes per element
-/// (`f32`; class indices `i32`). Which are needed follows from the [`Problem`](crate::Problem) and the loss.
+/// (`f32`; class indices `i32`), 2 where the input or its gradient has a 16-bit [`Dtype`](crate::Dtype). Which are needed follows from the [`Problem`](crate::Problem) and the loss.
 ///
 /// A range must start at a multiple of the device's `min_storage_buffer_offset_alignment`; its buffer needs
 /// `BufferUsages::STORAGE`. Outputs must not overlap inputs.
