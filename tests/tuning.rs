@@ -300,8 +300,8 @@ fn every_loop_of_the_shaders_ends() {
                 let end = body.trim_end().strip_suffix("{ break; }").and_then(|rest| rest.rsplit_once("; if ("));
                 let name = end.and_then(|(before, test)| {
                     let name = test.split_once(" >= ")?.0;
-                    let step = before.rsplit_once(&format!("; {name} += "))?.1;
-                    is_step(step).then_some(name)
+                    let (earlier, step) = before.rsplit_once(&format!("{name} += "))?;
+                    (is_step(step) && ["; ", "} "].iter().any(|end| earlier.ends_with(end))).then_some(name)
                 });
                 assert!(
                     name.is_some_and(|name| changes(body, name) == 1),
