@@ -131,6 +131,7 @@ impl<F: Real> Twin<F> for BceWithLogits {
 }
 
 impl<F: Real> ItemTwin<F> for BceWithLogits {
+    #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let e = F::of(f64::from(self.label_smoothing));
         let hard = F::one() - e;
