@@ -7,28 +7,49 @@ use crate::error::Error;
 use crate::kernel::{Kernel, Layout, WeightSource, ignore_code};
 use crate::losses::{Loss, Twin};
 use crate::prepared::{Buffers, filled_buffer};
-use crate::problem::Want;
-use crate::tensors::{Answer, RowStats, Target, Tensors};
+use crate::problem::{Dtype, Want};
+use crate::tensors::{Answer, Element, RowStats, Storage, Target, Tensors};
 
-/// [`Loss::evaluate_with`] for any loss, on the context's GPU or on the CPU.
-pub(crate) fn evaluate<L: Loss + ?Sized>(
+/// The wanted outputs for host tensors: uploads, runs, reads back; on a CPU context, the reference path. The input may be `f32`,
+/// `half::f16` or `half::bf16`; its gradient is of the same type, everything else `f32`.
+///
+/// # Errors
+/// What validation finds, naming the argument; [`Error::Unsupported`] and [`Error::Device`] from the machine.
+///
+/// ```
+/// use deeploss::{Context, CrossEntropy, Tensors, Want};
+/// use half::bf16;
+/// use ndarray::array;
+///
+/// let logits = array![[2.0_f32, 0.0]].mapv(bf16::from_f32);
+/// let targets = array![0_i64];
+/// let call = Tensors::new(logits.view(), targets.view());
+/// let out = deeploss::evaluate(&CrossEntropy::new(), &Context::cpu(), &call, Want::LOSS | Want::GRAD)?;
+/// assert!((out.scalar().unwrap() - 0.126_928).abs() < 1e-6);              // f32
+/// assert_eq!(out.grad_input.unwrap()[[0, 1]], bf16::from_f32(0.119_203));
+/// # Ok::<(), deeploss::Error>(())
+/// ```
+pub fn evaluate<X: Storage, L: Loss + ?Sized>(
     loss: &L,
     ctx: &Context,
-    tensors: &Tensors<'_>,
+    tensors: &Tensors<'_, X>,
     want: Want,
-) -> Result<Answer, Error> {
-    let problem = tensors.problem(want);
+) -> Result<Answer<X>, Error> {
+    let problem = tensors.problem(want).input_dtype(X::DTYPE).grad_dtype(X::DTYPE);
     let kernel = loss.kernel(&problem)?;
-    check(loss, &kernel, tensors)?;
+    let input = X::widen(&tensors.input);
+    let wide = tensors.with_input(input.view());
+    check(loss, &kernel, &wide)?;
     let Some(gpu) = ctx.gpu() else {
-        return Ok(loss.compute(&kernel, tensors, want));
+        let answer = loss.compute(&kernel, &wide, want);
+        return Ok(answer.with_grad_input(X::narrow));
     };
     let prepared = loss.prepare(ctx, &problem)?;
     on_gpu(gpu, &prepared, loss, &kernel, tensors, want)
 }
 
 /// Shapes, labels and values of the data, before anything runs.
-pub(crate) fn check<F, L: Loss + Twin<F> + ?Sized>(
+pub(crate) fn check<F: Element<Scalar = F>, L: Loss + Twin<F> + ?Sized>(
     loss: &L,
     kernel: &Kernel,
     tensors: &Tensors<'_, F>,
@@ -58,14 +79,14 @@ pub(crate) fn check<F, L: Loss + Twin<F> + ?Sized>(
 }
 
 #[cfg(target_arch = "wasm32")]
-fn on_gpu<L: Loss + ?Sized>(
+fn on_gpu<X: Storage, L: Loss + ?Sized>(
     _: &Gpu,
     _: &crate::prepared::Prepared,
     _: &L,
     _: &Kernel,
-    _: &Tensors<'_>,
+    _: &Tensors<'_, X>,
     _: Want,
-) -> Result<Answer, Error> {
+) -> Result<Answer<X>, Error> {
     Err(Error::Unsupported {
         what: "a blocking call".into(),
         why: "a browser cannot block".into(),
@@ -74,20 +95,17 @@ fn on_gpu<L: Loss + ?Sized>(
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-fn on_gpu<L: Loss + ?Sized>(
+fn on_gpu<X: Storage, L: Loss + ?Sized>(
     gpu: &Gpu,
     prepared: &crate::prepared::Prepared,
     loss: &L,
     kernel: &Kernel,
-    tensors: &Tensors<'_>,
+    tensors: &Tensors<'_, X>,
     want: Want,
-) -> Result<Answer, Error> {
+) -> Result<Answer<X>, Error> {
     let upload = |name: &str, bytes: &[u8]| filled_buffer(&gpu.device, name, bytes, wgpu::BufferUsages::STORAGE);
-    let upload_f32 = |name: &str, values: &ArrayViewD<'_, f32>| {
-        let dense = values.as_standard_layout();
-        upload(name, dense.as_slice().map(bytemuck::cast_slice).unwrap_or_default())
-    };
-    let input = upload_f32("input", &tensors.input);
+    let upload_f32 = |name: &str, values: &ArrayViewD<'_, f32>| upload_array(gpu, name, values);
+    let input = upload_array(gpu, "input", &tensors.input);
     let target = match &tensors.target {
         Target::Indices(labels) => {
             // In range by now, or ignored.
@@ -105,10 +123,10 @@ fn on_gpu<L: Loss + ?Sized>(
     let sample_weight = tensors.sample_weight.as_ref().map(|w| upload_f32("sample_weight", w));
     let grad_output = tensors.grad_output.as_ref().map(|g| upload_f32("grad_output", g));
 
-    let out = |wanted: bool, shape: &[usize]| Output::new(gpu, wanted, shape);
+    let out = |wanted: bool, shape: &[usize]| Output::new(gpu, wanted, shape, Dtype::F32);
     let outputs = [
         out(want.contains(Want::LOSS), &kernel.loss_shape),
-        out(want.contains(Want::GRAD), tensors.input.shape()),
+        Output::new(gpu, want.contains(Want::GRAD), tensors.input.shape(), X::DTYPE),
         out(want.contains(Want::GRAD_INPUT2), tensors.input2.as_ref().map(|x| x.shape()).unwrap_or_default()),
         out(want.contains(Want::GRAD_TARGET), &kernel.target_shape),
         out(want.contains(Want::STATS), &[kernel.items(), 4]),
@@ -136,11 +154,22 @@ fn on_gpu<L: Loss + ?Sized>(
     let readback = prepared.read(&mut encoder, &ranges);
     gpu.queue.submit([encoder.finish()]);
     let mut parts = readback.wait()?.into_iter();
-    let mut arrays = outputs.iter().map(|output| output.array(&mut parts)).collect::<Result<Vec<_>, _>>()?.into_iter();
-    let mut next = || arrays.next().flatten();
-    let (loss, grad_input, grad_input2, grad_target) = (next(), next(), next(), next());
-    let stats = next().map(|words| row_stats(&words, &kernel.item_shape));
-    Ok(Answer { loss, grad_input, grad_input2, grad_target, stats })
+    let [loss, grad_input, grad_input2, grad_target, stats] = outputs;
+    Ok(Answer {
+        loss: loss.array(&mut parts)?,
+        grad_input: grad_input.array(&mut parts)?,
+        grad_input2: grad_input2.array(&mut parts)?,
+        grad_target: grad_target.array(&mut parts)?,
+        stats: stats.array(&mut parts)?.map(|words| row_stats(&words, &kernel.item_shape)),
+    })
+}
+
+/// A tensor's elements, densely packed.
+#[cfg(not(target_arch = "wasm32"))]
+fn upload_array<X: Storage>(gpu: &Gpu, name: &str, values: &ArrayViewD<'_, X>) -> wgpu::Buffer {
+    let dense = values.as_standard_layout();
+    let bytes = dense.as_slice().map(bytemuck::cast_slice).unwrap_or_default();
+    filled_buffer(&gpu.device, name, bytes, wgpu::BufferUsages::STORAGE)
 }
 
 /// Rows of four words: two floats, two integers.
@@ -169,8 +198,8 @@ struct Output {
 
 #[cfg(not(target_arch = "wasm32"))]
 impl Output {
-    fn new(gpu: &Gpu, wanted: bool, shape: &[usize]) -> Self {
-        let size = 4 * shape.iter().product::<usize>() as u64;
+    fn new(gpu: &Gpu, wanted: bool, shape: &[usize], dtype: Dtype) -> Self {
+        let size = dtype.bytes(shape.iter().product());
         let buffer = (wanted && size > 0).then(|| {
             gpu.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("deeploss.output"),
@@ -186,12 +215,15 @@ impl Output {
         self.buffer.as_ref().map(wgpu::Buffer::as_entire_buffer_binding)
     }
 
-    fn array(&self, parts: &mut impl Iterator<Item = Vec<u8>>) -> Result<Option<ArrayD<f32>>, Error> {
+    fn array<X: Storage>(&self, parts: &mut impl Iterator<Item = Vec<u8>>) -> Result<Option<ArrayD<X>>, Error> {
         if !self.wanted {
             return Ok(None);
         }
         let bytes = if self.buffer.is_some() { parts.next().unwrap_or_default() } else { Vec::new() };
-        ArrayD::from_shape_vec(IxDyn(&self.shape), bytemuck::pod_collect_to_vec(&bytes))
+        let mut values: Vec<X> = bytemuck::pod_collect_to_vec(&bytes);
+        // The last word of 16-bit elements may be half empty.
+        values.truncate(self.shape.iter().product());
+        ArrayD::from_shape_vec(IxDyn(&self.shape), values)
             .map(Some)
             .map_err(|e| Error::Device(format!("readback of {:?}: {e}", self.shape)))
     }

@@ -20,12 +20,14 @@ mod problem;
 mod readback;
 pub mod reference;
 mod sample;
+mod strategy;
 mod tensors;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use context::adapters;
 pub use context::{AdapterFacts, Context, INSTALL_A_DRIVER};
 pub use error::Error;
+pub use host::evaluate;
 pub use kernel::{Broadcast, Checked, Denominator, Kernel, Labels, Layout, Operand, WeightSource};
 pub use link::Part;
 pub use losses::{
@@ -34,11 +36,12 @@ pub use losses::{
     SigmoidFocal, SoftMargin, SoftmaxFocal, SquaredHinge, Twin,
 };
 pub use pipeline::Program;
-pub use plan::{Bind, Dispatch, Plan, RowStrategy, Tensor};
+pub use plan::{Bind, Dispatch, Plan, Tensor};
 pub use prepared::{Bound, Buffers, Prepared};
-pub use problem::{Problem, Reduction, RowShape, TargetKind, Want};
+pub use problem::{Dtype, Problem, Reduction, RowShape, TargetKind, Want};
 pub use readback::Readback;
-pub use tensors::{Answer, OwnedTarget, OwnedTensors, RowStats, Target, Tensors};
+pub use strategy::RowStrategy;
+pub use tensors::{Answer, Element, OwnedTarget, OwnedTensors, RowStats, Storage, Target, Tensors};
 
 /// The README's code compiles and runs.
 #[cfg(doctest)]

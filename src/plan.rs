@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::kernel::{Broadcast, Checked, Denominator, Kernel, Layout, Operand, WeightSource};
 use crate::link::{Part, part};
 use crate::pipeline::Program;
-use crate::problem::{Problem, Reduction, RowShape, Want};
+use crate::problem::{Dtype, Problem, Reduction, RowShape, Want};
+use crate::strategy::{Demand, RowStrategy};
 
 /// The tensors of a call, by the names that errors use, and the buffers a prepared call owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,6 +35,8 @@ pub enum Tensor {
     PartialSecond,
     /// Scratch: how often each class is listed.
     Marks,
+    /// Scratch: what each part of a split row comes to.
+    Partials,
     /// Scratch: the gradient of a broadcast second input or target.
     WideGradSecond,
     /// Scratch: the loss of each item.
@@ -68,6 +71,7 @@ impl Tensor {
             Self::GradInput => "grad_input",
             Self::GradInput2 => "grad_input2",
             Self::Marks => "marks",
+            Self::Partials => "partials",
             Self::PartialInput => "partial_input",
             Self::PartialSecond => "partial_second",
             Self::WideGradInput => "wide_grad_input",
@@ -110,23 +114,6 @@ pub struct Dispatch {
     pub binds: Vec<Bind>,
 }
 
-/// How the rows are shared out among invocations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowStrategy {
-    /// One invocation per row (per position, where the class axis is not last).
-    Thread,
-    /// One subgroup per row, which is its whole workgroup: no barriers.
-    Subgroup {
-        /// Size of the subgroup.
-        lanes: u32,
-    },
-    /// One workgroup per row, reduced in workgroup memory.
-    Workgroup {
-        /// Invocations of the workgroup.
-        lanes: u32,
-    },
-}
-
 /// The dispatches of one call, in order, and the scratch they need.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -162,18 +149,11 @@ pub(crate) struct Frame {
     pub(crate) denominator: f32,
     pub(crate) empty: u32,
     pub(crate) zero: u32,
-    pub(crate) spare: [u32; 2],
+    pub(crate) parts: u32,
+    pub(crate) start: u32,
     pub(crate) ignore: [i32; 4],
 }
 
-/// lavapipe ends an invocation silently after 65 535 loop iterations in all its loops together.
-const MAX_ITERATIONS: usize = 60_000;
-/// Up to here a row is so short that lanes of a group would idle.
-const THREAD_MAX_CLASSES: usize = 32;
-/// The same on a CPU adapter, where lanes are SIMD and what a row costs besides its classes is shared by the rows of a vector.
-const CPU_THREAD_MAX_CLASSES: usize = 512;
-/// Lanes of a workgroup per row on a GPU: (largest C, lanes).
-const WORKGROUP_LANES: [(usize, u32); 2] = [(1024, 64), (usize::MAX, 256)];
 /// Items that one workgroup of a reduction sums.
 const REDUCE_CHUNK: usize = 8192;
 /// More records than this would be too many for the one workgroup that combines them.
@@ -185,109 +165,8 @@ const FOLD_CHUNK: usize = 65_536;
 /// Words before the records, and of one record, in `work`: RECORDS_AT and RECORD_WORDS in records.wgsl.
 const WORK_HEADER_WORDS: usize = 8;
 const RECORD_WORDS: usize = 8;
-/// Invocations of a workgroup whose invocations are independent.
-const INDEPENDENT: u32 = 64;
-
-impl RowStrategy {
-    /// Lanes that share a row.
-    #[must_use]
-    pub fn lanes(self) -> u32 {
-        match self {
-            Self::Thread => 1,
-            Self::Subgroup { lanes } | Self::Workgroup { lanes } => lanes,
-        }
-    }
-
-    fn workgroup(self) -> u32 {
-        match self {
-            Self::Thread => INDEPENDENT,
-            Self::Subgroup { lanes } | Self::Workgroup { lanes } => lanes,
-        }
-    }
-
-    fn part(self) -> Part {
-        match self {
-            Self::Thread => part!("common/group_single.wgsl"),
-            Self::Subgroup { .. } => part!("common/group_subgroup.wgsl"),
-            Self::Workgroup { .. } => part!("common/group_shared.wgsl"),
-        }
-    }
-
-    fn constants(self) -> [(&'static str, u32); 2] {
-        [("LANES", self.lanes()), ("WORKGROUP", self.workgroup())]
-    }
-
-    /// Loop iterations at most, of all the loops that the rows of one SIMD vector may take between them: sums over the classes
-    /// by blocks of four quads; the gradient, the zeros of an ignored row, a second pass and the search for inf and NaN by single
-    /// quads; with lists of labels, three times every quad against every quad.
-    fn iterations(self, classes: usize, lists: bool) -> usize {
-        let quads = classes.div_ceil(4 * self.lanes() as usize);
-        if lists { 3 * quads * classes.div_ceil(4) } else { 4 * quads + quads / 4 + 4 }
-    }
-
-    /// Whether the adapter can run it on rows of so many classes.
-    #[must_use]
-    pub fn serves(self, facts: &AdapterFacts, classes: usize) -> bool {
-        self.runs(facts, classes, false)
-    }
-
-    fn runs(self, facts: &AdapterFacts, classes: usize, lists: bool) -> bool {
-        let fits = match self {
-            Self::Thread => true,
-            Self::Subgroup { lanes } => facts.subgroup == Some((lanes, lanes)),
-            Self::Workgroup { lanes } => {
-                lanes.is_power_of_two() && lanes <= facts.max_invocations && 4 * lanes <= facts.max_workgroup_memory
-            }
-        };
-        fits && (!facts.is_cpu || self.iterations(classes, lists) <= MAX_ITERATIONS)
-    }
-
-    /// The strategy for rows of this shape on this adapter, and the reason.
-    fn choose(facts: &AdapterFacts, shape: RowShape, lists: bool) -> (Self, &'static str) {
-        let mut candidates = Vec::new();
-        if shape.inner > 1 {
-            candidates.push((Self::Thread, "class axis not last: neighbouring positions are neighbours in memory"));
-        }
-        if shape.classes <= THREAD_MAX_CLASSES {
-            candidates.push((Self::Thread, "few classes: lanes of a group would idle"));
-        }
-        if facts.is_cpu {
-            if shape.classes <= CPU_THREAD_MAX_CLASSES {
-                candidates
-                    .push((Self::Thread, "CPU adapter: neighbouring rows share the cost of opening and closing a row"));
-            }
-            if let Some((size, _)) = facts.subgroup {
-                candidates.push((
-                    Self::Subgroup { lanes: size },
-                    "CPU adapter: barriers are expensive, a subgroup needs none",
-                ));
-            }
-            candidates.push((Self::Thread, "CPU adapter without a fixed subgroup size: a thread needs no barriers"));
-        }
-        for (limit, lanes) in WORKGROUP_LANES {
-            if shape.classes <= limit {
-                candidates.push((Self::Workgroup { lanes }, "a workgroup per row"));
-            }
-        }
-        candidates
-            .into_iter()
-            .find(|(strategy, _)| strategy.runs(facts, shape.classes, lists))
-            .unwrap_or((Self::Thread, "no other strategy serves this adapter"))
-    }
-
-    /// For sums over items.
-    fn for_reduction(facts: &AdapterFacts) -> Self {
-        match facts.subgroup {
-            Some((min, max)) if facts.is_cpu && min == max => Self::Subgroup { lanes: min },
-            _ => Self::Workgroup { lanes: 256.min(prev_power_of_two(facts.max_invocations)) },
-        }
-    }
-}
-
-fn prev_power_of_two(n: u32) -> u32 {
-    1 << n.max(1).ilog2()
-}
-
+/// Bytes of the largest `Acc` that a loss over rows has: tests compare.
+const PARTIAL_BYTES: u64 = 96;
 impl Plan {
     /// Plans one call for an adapter; with a forced strategy for tests and measurements.
     ///
@@ -367,12 +246,15 @@ impl Planner<'_> {
         }
     }
 
+    fn demand(&self, shape: RowShape) -> Demand {
+        Demand { shape, lists: self.kernel.marks }
+    }
+
     fn row_strategy(&self, shape: RowShape, forced: Option<RowStrategy>) -> Result<(RowStrategy, &'static str), Error> {
-        let (strategy, reason) = forced.map_or_else(
-            || RowStrategy::choose(self.facts, shape, self.kernel.marks),
-            |given| (given, "forced by the caller"),
-        );
-        if strategy.runs(self.facts, shape.classes, self.kernel.marks) {
+        let demand = self.demand(shape);
+        let (strategy, reason) = forced
+            .map_or_else(|| RowStrategy::choose(self.facts, demand), |given| (given, "forced by the caller"));
+        if strategy.runs(self.facts, demand) {
             return Ok((strategy, reason));
         }
         Err(Error::Unsupported {
@@ -390,6 +272,10 @@ impl Planner<'_> {
         let items = if in_loss { Tensor::Loss } else { Tensor::Items };
         if self.kernel.marks {
             plan.scratch.push((Tensor::Marks, bytes_of(shape.rows() * shape.classes)));
+        }
+        if let RowStrategy::Split { parts, .. } = plan.strategy.0 {
+            let sums = if self.kernel.revisits { 2 } else { 1 };
+            plan.scratch.push((Tensor::Partials, sums * PARTIAL_BYTES * parts as u64 * shape.rows() as u64));
         }
         self.push_rows(plan, shape, items)?;
         if self.kernel.checked.is_some() || (self.reduced() && self.wants(Want::LOSS)) {
@@ -479,8 +365,17 @@ impl Planner<'_> {
         ]
         .into_iter()
         .filter(|&(_, _, used)| used)
-        .map(|(tensor, count, _)| (tensor, bytes_of(count)))
+        .map(|(tensor, count, _)| (tensor, self.dtype_of(tensor).bytes(count)))
         .collect()
+    }
+
+    /// How a tensor is stored; labels and masks have four bytes too.
+    fn dtype_of(&self, tensor: Tensor) -> Dtype {
+        match tensor {
+            Tensor::Input => self.problem.input_dtype,
+            Tensor::GradInput => self.problem.grad_dtype,
+            _ => Dtype::F32,
+        }
     }
 
     /// A bind of all of `tensor`, or of nothing if the call does not have it.
@@ -515,7 +410,8 @@ impl Planner<'_> {
             },
             empty: self.kernel.empty.to_bits(),
             zero: 0,
-            spare: [0; 2],
+            parts: 1,
+            start: 0,
             ignore,
         }
     }
@@ -543,87 +439,178 @@ impl Planner<'_> {
     }
 
     fn push_rows(&self, plan: &mut Plan, shape: RowShape, items: Tensor) -> Result<(), Error> {
-        let strategy = plan.strategy.0;
-        let sample = bytes_of(shape.classes * shape.inner);
-        let per_band = outer_per_band(sample, shape.outer, self.facts)
+        let per_band = self
+            .outer_per_band(shape)
             .ok_or_else(|| self.too_large(format!("a sample of {} x {} logits", shape.classes, shape.inner)))?;
-        let vectors = shape.inner == 1 && shape.classes.is_multiple_of(4);
-        let (quads, quad) =
-            if vectors { (part!("common/quads_vec4.wgsl"), 16) } else { (part!("common/quads_scalar.wgsl"), 4) };
-        let mut constants = self.loss_constants(strategy);
-        constants.push(("HAS_WEIGHT", u32::from(self.kernel.weight != WeightSource::None)));
-        constants.extend([self.ignore_constant(), ("WANT_GRAD_TARGET", u32::from(self.wants(Want::GRAD_TARGET)))]);
-        let mut parts = vec![self.kernel.source, part!("skeleton/rows.wgsl"), quads, strategy.part()];
+        let mut start = 0;
+        while start < shape.outer && shape.inner > 0 {
+            let outer = per_band.min(shape.outer - start);
+            let frame = Frame {
+                rows: (outer * shape.inner) as u32,
+                first_row: (start * shape.inner) as u32,
+                ..self.frame()
+            };
+            self.push_band(plan, shape, items, frame)?;
+            start += outer;
+        }
+        Ok(())
+    }
+
+    /// The dispatches of one band of rows.
+    fn push_band(&self, plan: &mut Plan, shape: RowShape, items: Tensor, frame: Frame) -> Result<(), Error> {
+        let strategy = plan.strategy.0;
+        let rows = frame.rows as usize;
+        match strategy {
+            RowStrategy::Tile { rows: tile } => {
+                let tiled = rows - rows % tile as usize;
+                if tiled > 0 {
+                    let frame = Frame { rows: tiled as u32, ..frame };
+                    self.push_row_kernel(plan, shape, items, strategy, "rows", tiled, frame)?;
+                }
+                // Rows that do not fill a tile.
+                if tiled < rows {
+                    let frame = Frame { start: tiled as u32, ..frame };
+                    self.push_row_kernel(plan, shape, items, RowStrategy::Thread, "rows", rows - tiled, frame)?;
+                }
+                Ok(())
+            }
+            RowStrategy::Split { parts, .. } => {
+                let frame = Frame { parts, chunk: strategy.part_quads(shape.classes) as u32, ..frame };
+                let entries = ["parts", "again_parts", "rows"];
+                for entry in entries.into_iter().filter(|&entry| self.kernel.revisits || entry != "again_parts") {
+                    self.push_row_kernel(plan, shape, items, strategy, entry, rows * parts as usize, frame)?;
+                }
+                Ok(())
+            }
+            _ => {
+                if self.kernel.marks {
+                    self.push_row_kernel(plan, shape, items, RowStrategy::Thread, "mark", rows, frame)?;
+                }
+                self.push_row_kernel(plan, shape, items, strategy, "rows", rows, frame)
+            }
+        }
+    }
+
+    /// One dispatch over the rows of a band, which are `units` rows or parts of rows.
+    #[expect(clippy::too_many_arguments, reason = "what distinguishes one dispatch of a band from another")]
+    fn push_row_kernel(
+        &self,
+        plan: &mut Plan,
+        shape: RowShape,
+        items: Tensor,
+        strategy: RowStrategy,
+        entry: &'static str,
+        units: usize,
+        frame: Frame,
+    ) -> Result<(), Error> {
+        let grid = self.grid(units.div_ceil(strategy.rows_per_workgroup()))?;
+        let frame = Frame { grid_x: grid[0], ..frame };
+        let (tile, split) = (matches!(strategy, RowStrategy::Tile { .. }), matches!(strategy, RowStrategy::Split { .. }));
+        let quads = tile || (shape.inner == 1 && shape.classes.is_multiple_of(4));
+        let wants_grad_target = self.wants(Want::GRAD_TARGET);
+        let stats = self.wants(Want::STATS);
+
+        let mut parts = vec![self.kernel.source, part!("skeleton/rows.wgsl")];
+        parts.extend(match strategy {
+            RowStrategy::Tile { .. } => vec![part!("skeleton/rows_tile.wgsl"), part!("common/quads_tile.wgsl")],
+            RowStrategy::Split { .. } => vec![part!("skeleton/rows_split.wgsl"), part!("skeleton/rows_walk.wgsl")],
+            _ => vec![part!("skeleton/rows_whole.wgsl"), part!("skeleton/rows_walk.wgsl")],
+        });
+        if !tile {
+            parts.push(if quads { part!("common/quads_vec4.wgsl") } else { part!("common/quads_scalar.wgsl") });
+            parts.push(if matches!(strategy, RowStrategy::Kept { .. }) {
+                part!("common/row_kept.wgsl")
+            } else {
+                part!("common/row_reread.wgsl")
+            });
+        }
+        parts.extend(read_parts(self.problem.input_dtype, quads));
+        parts.extend(write_parts(self.problem.grad_dtype, quads));
+        parts.push(strategy.part(self.facts));
         if !self.kernel.revisits {
             parts.push(part!("skeleton/rows_once.wgsl"));
         }
-        let stats = self.wants(Want::STATS);
         parts.extend([
             self.sample_weight_part(),
             if stats { part!("common/stats_bound.wgsl") } else { part!("common/stats_none.wgsl") },
+            if wants_grad_target { part!("common/grad_target_bound.wgsl") } else { part!("common/grad_target_none.wgsl") },
             part!("common/labels.wgsl"),
             part!("common/softmax.wgsl"),
             part!("common/extended.wgsl"),
             part!("common/math.wgsl"),
             part!("common/frame.wgsl"),
         ]);
+
+        let mut constants = self.loss_constants(strategy);
+        constants.push(("HAS_WEIGHT", u32::from(self.kernel.weight != WeightSource::None)));
+        constants.push(self.ignore_constant());
+        match strategy {
+            RowStrategy::Tile { rows } => constants.extend([("TILE", rows), ("CLASSES", shape.classes as u32)]),
+            RowStrategy::Kept { .. } => constants.push(("KEPT", shape.classes.div_ceil(4) as u32)),
+            _ => {}
+        }
+
+        let whole = |slot, tensor, written| self.bind(plan, slot, tensor, written);
+        let band = |slot, tensor, written, element| {
+            let all = Bind { element, ..self.bind(plan, slot, tensor, written) };
+            // Logits of a sample; `first_row` and `rows` are whole samples.
+            let bytes = |rows: u32| self.dtype_of(tensor).bytes(rows as usize * shape.classes);
+            let rows = frame.rows.max(frame.start);
+            match all.tensor {
+                Tensor::Nothing => all,
+                _ => Bind { offset: bytes(frame.first_row), size: bytes(rows), ..all },
+            }
+        };
         // One target per row is addressed in the whole batch, one per logit in the band.
         let target_in_band = self.kernel.target_len() != shape.rows() || self.kernel.labels.is_none();
-        let mut start = 0;
-        while start < shape.outer && shape.inner > 0 {
-            let outer = per_band.min(shape.outer - start);
-            let rows = outer * shape.inner;
-            let grid = self.grid(rows.div_ceil((strategy.workgroup() / strategy.lanes()) as usize))?;
-            let whole = |slot, tensor, written| self.bind(plan, slot, tensor, written);
-            let band = |slot, tensor, written, element| {
-                let all = Bind { element, ..self.bind(plan, slot, tensor, written) };
-                match all.tensor {
-                    Tensor::Nothing => all,
-                    _ => Bind { offset: start as u64 * sample, size: outer as u64 * sample, ..all },
-                }
-            };
-            let binds = vec![
-                band(1, Tensor::Input, false, quad),
-                if target_in_band { band(2, Tensor::Target, false, 4) } else { whole(2, Tensor::Target, false) },
+        let target = if target_in_band { band(2, Tensor::Target, false, 4) } else { whole(2, Tensor::Target, false) };
+        let mut binds = if entry == "mark" {
+            vec![target]
+        } else {
+            let vector = |dtype: Dtype| if quads { 4 * dtype.size() } else { 4 };
+            vec![
+                band(1, Tensor::Input, false, vector(self.problem.input_dtype)),
+                target,
                 whole(3, Tensor::Weight, false),
                 whole(4, Tensor::GradOutput, false),
-                band(5, Tensor::GradInput, true, quad),
-                band(6, Tensor::GradTarget, true, 4),
+                band(5, Tensor::GradInput, true, vector(self.problem.grad_dtype)),
                 whole(7, items, true),
                 whole(8, Tensor::Work, false),
-            ];
-            let mut binds = binds;
+            ]
+        };
+        if self.kernel.marks {
+            binds.retain(|bind| bind.slot != 3);
+            binds.push(band(9, Tensor::Marks, true, 4));
+        }
+        if entry != "mark" {
+            if wants_grad_target {
+                binds.push(band(6, Tensor::GradTarget, true, 4));
+            }
             if self.kernel.sample_weight {
                 binds.push(whole(10, Tensor::SampleWeight, false));
             }
             if stats {
                 binds.push(Bind { element: 16, ..whole(11, Tensor::Stats, true) });
             }
-            let frame =
-                Frame { rows: rows as u32, first_row: (start * shape.inner) as u32, grid_x: grid[0], ..self.frame() };
-            let uniforms = [bytemuck::bytes_of(&frame), &self.kernel.params].concat();
-            if self.kernel.marks {
-                let marks = band(9, Tensor::Marks, true, 4);
-                let mark_binds = vec![band(2, Tensor::Target, false, 4), marks];
-                let mark_grid = self.grid(rows.div_ceil(INDEPENDENT as usize))?;
-                let mark_frame = Frame { grid_x: mark_grid[0], ..frame };
-                let mark_uniforms = [bytemuck::bytes_of(&mark_frame), &self.kernel.params].concat();
-                plan.dispatches.push(dispatch(
-                    parts.clone(),
-                    "mark",
-                    constants.clone(),
-                    mark_uniforms,
-                    mark_grid,
-                    mark_binds,
-                ));
-                binds.retain(|bind| bind.slot != 3);
-                binds.push(marks);
+            if split {
+                binds.push(Bind { element: PARTIAL_BYTES, ..whole(12, Tensor::Partials, true) });
             }
-            self.check_storage(&binds)?;
-            plan.dispatches.push(dispatch(parts.clone(), "rows", constants.clone(), uniforms, grid, binds));
-            start += outer;
         }
+        self.check_storage(&binds)?;
+        let uniforms = [bytemuck::bytes_of(&frame), &self.kernel.params].concat();
+        plan.dispatches.push(dispatch(parts, entry, constants, uniforms, grid, binds));
         Ok(())
+    }
+
+    /// Samples per dispatch such that each band of logits fits a binding and the next one starts at an aligned offset.
+    fn outer_per_band(&self, shape: RowShape) -> Option<usize> {
+        let logits = shape.classes as u64 * shape.inner as u64;
+        let sizes = [self.problem.input_dtype, self.problem.grad_dtype].map(|dtype| dtype.size());
+        // Targets and marks of the logits' shape have four bytes each.
+        let four = self.kernel.labels.is_none() || self.kernel.marks;
+        let largest = sizes.into_iter().max().unwrap_or(4).max(if four { 4 } else { 2 });
+        let smallest = sizes.into_iter().min().unwrap_or(4);
+        outer_per_band(logits * largest, logits * smallest, shape.outer, self.facts)
     }
 
     /// The element-wise kernel, and for tensors that are broadcast the sums of their gradients.
@@ -645,8 +632,12 @@ impl Planner<'_> {
             tensors,
             if shape.second.is_some() { part!("common/second_bound.wgsl") } else { part!("common/second_none.wgsl") },
             if weighted { part!("common/weights_bound.wgsl") } else { part!("common/weights_none.wgsl") },
-            strategy.part(),
+            strategy.part(self.facts),
         ];
+        // A gradient that is summed up afterwards is first as wide as the items, in f32.
+        let grad_dtype = if shape.is_dense(&shape.input) { self.problem.grad_dtype } else { Dtype::F32 };
+        parts.extend(read_parts(self.problem.input_dtype, vectors));
+        parts.extend(write_parts(grad_dtype, vectors));
         parts.extend([
             part!("common/broadcast.wgsl"),
             part!("common/extended.wgsl"),
@@ -676,12 +667,13 @@ impl Planner<'_> {
         let grad_second = wide(plan, wants_second, second_operand, second_gradient, Tensor::WideGradSecond);
 
         let dense = |bind| Bind { element, ..bind };
+        let stored = |dtype: Dtype, bind| Bind { element: if vectors { 4 * dtype.size() } else { 4 }, ..bind };
         let second = if self.kernel.mask { Tensor::IgnoreMask } else { Tensor::Input2 };
         let mut binds = vec![
-            dense(self.bind(plan, 1, Tensor::Input, false)),
+            stored(self.problem.input_dtype, self.bind(plan, 1, Tensor::Input, false)),
             dense(self.bind(plan, 2, Tensor::Target, false)),
             self.bind(plan, 4, Tensor::GradOutput, false),
-            dense(self.bind(plan, 5, grad_input, true)),
+            stored(grad_dtype, self.bind(plan, 5, grad_input, true)),
             dense(self.bind(plan, 6, grad_second, true)),
             self.bind(plan, 7, out, true),
         ];
@@ -743,7 +735,7 @@ impl Planner<'_> {
         (elements, collected, segments): (usize, usize, usize),
     ) -> Result<(), Error> {
         let strategy = RowStrategy::for_reduction(self.facts);
-        let binds = vec![self.bind(plan, 1, from, false), self.bind(plan, 2, to, true)];
+        let binds = vec![self.bind(plan, 1, from, false), self.bind(plan, 5, to, true)];
         if binds.iter().any(|bind| bind.tensor == Tensor::Nothing) {
             return Ok(());
         }
@@ -756,15 +748,11 @@ impl Planner<'_> {
             ..self.frame()
         };
         let params = [dims, shared, kept].map(words);
-        let parts = vec![
-            part!("skeleton/fold.wgsl"),
-            strategy.part(),
-            part!("common/records.wgsl"),
-            part!("common/math.wgsl"),
-            part!("common/frame.wgsl"),
-        ];
+        let mut parts = vec![part!("skeleton/fold.wgsl"), strategy.part(self.facts)];
+        parts.extend(write_parts(self.dtype_of(to), false));
+        parts.extend([part!("common/records.wgsl"), part!("common/math.wgsl"), part!("common/frame.wgsl")]);
         let uniforms = [bytemuck::bytes_of(&frame), bytemuck::bytes_of(&params)].concat();
-        plan.dispatches.push(dispatch(parts, "fold", strategy.constants().to_vec(), uniforms, grid, binds));
+        plan.dispatches.push(dispatch(parts, "fold", strategy.constants(), uniforms, grid, binds));
         Ok(())
     }
 
@@ -821,7 +809,7 @@ impl Planner<'_> {
             source,
             self.sample_weight_part(),
             part!("skeleton/reduce.wgsl"),
-            strategy.part(),
+            strategy.part(self.facts),
             part!("common/labels.wgsl"),
             part!("common/records.wgsl"),
             part!("common/math.wgsl"),
@@ -863,6 +851,34 @@ fn words(values: [usize; 4]) -> [u32; 4] {
     values.map(|value| value as u32)
 }
 
+/// The files that read the input, four elements at a time or one.
+fn read_parts(dtype: Dtype, quads: bool) -> Vec<Part> {
+    match (dtype, quads) {
+        (Dtype::F32, true) => vec![part!("common/read_quads_32.wgsl")],
+        (Dtype::F32, false) => vec![part!("common/read_ones_32.wgsl")],
+        (_, true) => vec![part!("common/read_quads_16.wgsl"), widen_part(dtype)],
+        (_, false) => vec![part!("common/read_ones_16.wgsl"), widen_part(dtype)],
+    }
+}
+
+/// The files that write its gradient.
+fn write_parts(dtype: Dtype, quads: bool) -> Vec<Part> {
+    match (dtype, quads) {
+        (Dtype::F32, true) => vec![part!("common/write_quads_32.wgsl")],
+        (Dtype::F32, false) => vec![part!("common/write_ones_32.wgsl")],
+        (_, true) => vec![part!("common/write_quads_16.wgsl"), narrow_part(dtype)],
+        (_, false) => vec![part!("common/write_ones_16.wgsl"), narrow_part(dtype)],
+    }
+}
+
+fn widen_part(dtype: Dtype) -> Part {
+    if dtype == Dtype::F16 { part!("common/widen_f16.wgsl") } else { part!("common/widen_bf16.wgsl") }
+}
+
+fn narrow_part(dtype: Dtype) -> Part {
+    if dtype == Dtype::F16 { part!("common/narrow_f16.wgsl") } else { part!("common/narrow_bf16.wgsl") }
+}
+
 /// `Broadcast` in items.wgsl.
 fn broadcast_bytes(shape: &Broadcast) -> Vec<u8> {
     let strides = |operand: Option<&Operand>| operand.map_or([0; 4], |operand| words(operand.strides));
@@ -877,15 +893,15 @@ fn broadcast_bytes(shape: &Broadcast) -> Vec<u8> {
     bytemuck::bytes_of(&rows).to_vec()
 }
 
-/// Samples per dispatch, of `samples` in all, such that each band of logits fits a binding and the next one starts at an
-/// aligned offset.
-fn outer_per_band(sample: u64, samples: usize, facts: &AdapterFacts) -> Option<usize> {
+/// Samples per dispatch, of `samples` in all, where one has at most `largest` bytes in a tensor, and `smallest` in another.
+fn outer_per_band(largest: u64, smallest: u64, samples: usize, facts: &AdapterFacts) -> Option<usize> {
     // Element numbers in a band are 32 bits.
-    let most = usize::try_from(facts.max_binding.min(1 << 33) / sample.max(1)).unwrap_or(usize::MAX);
+    let most = usize::try_from(facts.max_binding.min(1 << 33) / largest.max(1)).unwrap_or(usize::MAX);
     if samples <= most {
         return Some(samples.max(1));
     }
-    let step = facts.offset_alignment / gcd(facts.offset_alignment, sample.max(1));
+    // What is aligned in the tensor with the smallest elements is in the others.
+    let step = facts.offset_alignment / gcd(facts.offset_alignment, smallest.max(1));
     match most / step as usize * step as usize {
         0 => None,
         outer => Some(outer),
@@ -927,55 +943,6 @@ mod tests {
 
     fn frame(dispatch: &Dispatch) -> Frame {
         bytemuck::pod_read_unaligned(&dispatch.uniforms[..size_of::<Frame>()])
-    }
-
-    #[test]
-    fn the_strategy_follows_from_adapter_and_shape() {
-        use RowStrategy::{Subgroup, Thread, Workgroup};
-        let gpu = AdapterFacts { subgroup: Some((32, 32)), max_invocations: 1024, ..minimum() };
-        let small = AdapterFacts { max_invocations: 64, ..minimum() };
-        let table: [(&AdapterFacts, &[usize], RowStrategy); 15] = [
-            (&minimum(), &[8, 10], Thread),
-            (&minimum(), &[8, THREAD_MAX_CLASSES], Thread),
-            (&minimum(), &[8, THREAD_MAX_CLASSES + 1], Workgroup { lanes: 64 }),
-            (&minimum(), &[8, 1024], Workgroup { lanes: 64 }),
-            (&minimum(), &[8, 1025], Workgroup { lanes: 256 }),
-            (&gpu, &[8, 50_257], Workgroup { lanes: 256 }),
-            (&minimum(), &[2, 1000, 7, 7], Thread),
-            (&minimum(), &[2, 1000, 1, 1], Workgroup { lanes: 64 }),
-            (&minimum(), &[1000], Workgroup { lanes: 64 }),
-            (&small, &[8, 500], Workgroup { lanes: 64 }),
-            (&small, &[8, 50_257], Thread),
-            (&software(Some((8, 8))), &[8, CPU_THREAD_MAX_CLASSES], Thread),
-            (&software(Some((8, 8))), &[8, CPU_THREAD_MAX_CLASSES + 1], Subgroup { lanes: 8 }),
-            (&software(Some((4, 8))), &[8, 1025], Thread),
-            (&software(None), &[8, 1025], Thread),
-        ];
-        for (facts, shape, expected) in table {
-            let plan = plan(&CrossEntropy::new(), &Problem::new(shape, TargetKind::Indices), facts).unwrap();
-            assert_eq!(plan.strategy.0, expected, "{shape:?}: {}", plan.strategy.1);
-        }
-    }
-
-    /// A CPU adapter ends an invocation that loops too often, silently: rather more lanes, then an error.
-    #[test]
-    fn loops_are_bounded_where_the_adapter_bounds_them() {
-        for classes in (0..24).map(|power| 1 << power).flat_map(|c| [c - c / 3, c, c + 1]).filter(|&c| c > 0) {
-            for facts in [software(None), software(Some((8, 8))), software(Some((4, 16)))] {
-                let facts = AdapterFacts { max_binding: 1 << 40, ..facts };
-                match plan(&CrossEntropy::new(), &Problem::rows(2, classes), &facts) {
-                    Ok(plan) => {
-                        assert!(plan.strategy.0.iterations(classes, false) <= MAX_ITERATIONS, "{classes} {plan:?}");
-                    }
-                    Err(error) => {
-                        assert!(matches!(error, Error::Unsupported { .. }), "{error}");
-                        assert!(classes > 1_000_000, "{classes} classes are refused: {error}");
-                    }
-                }
-            }
-            let unbounded = AdapterFacts { max_binding: 1 << 40, ..minimum() };
-            plan(&CrossEntropy::new(), &Problem::rows(2, classes), &unbounded).expect("a GPU has no such bound");
-        }
     }
 
     /// Bands cover all rows once and in order, start at aligned offsets, and fit a binding.
@@ -1048,11 +1015,13 @@ mod tests {
                         assert!(x > 0 && y > 0 && x <= most && y <= most, "{name} {shape:?} {:?}", dispatch.grid);
                         let frame = frame(dispatch);
                         if dispatch.program.entry == "rows" {
-                            let rows_per_group = plan.strategy.0.workgroup() / plan.strategy.0.lanes();
-                            assert!(
-                                u64::from(x) * u64::from(y) * u64::from(rows_per_group) >= shape[0] as u64,
-                                "{name}"
-                            );
+                            let constant = |name| {
+                                let found = dispatch.program.constants.iter().find(|(n, _)| *n == name);
+                                found.map_or(1, |&(_, value)| u64::from(value))
+                            };
+                            let per_group = constant("WORKGROUP") / constant("LANES") * constant("TILE");
+                            let parts = u64::from(frame.rows - frame.start) * u64::from(frame.parts);
+                            assert!(u64::from(x) * u64::from(y) * per_group >= parts, "{name}");
                             assert_eq!(frame.grid_x, x, "{name} {shape:?}");
                         }
                     }
@@ -1094,18 +1063,18 @@ mod tests {
         let stems = |loss: &dyn Loss, problem: &Problem| -> Vec<String> {
             plan(loss, problem, &minimum()).unwrap().dispatches.iter().map(|d| d.program.label()).collect()
         };
-        let rows = Problem::rows(9, 5);
+        let rows = Problem::rows(9, 40);
         let all = ["deeploss.reduce_weights.reduce", "deeploss.cross_entropy.rows", "deeploss.reduce_items.reduce"];
         assert_eq!(stems(&CrossEntropy::new(), &rows), all);
         assert_eq!(stems(&CrossEntropy::new().reduction(Reduction::Sum), &rows), all[1..]);
         // Unreduced, the last dispatch only looks for invalid labels.
         assert_eq!(stems(&CrossEntropy::new().reduction(Reduction::None), &rows), all[1..]);
-        let many = stems(&CrossEntropy::new(), &Problem::rows(20_000, 5));
+        let many = stems(&CrossEntropy::new(), &Problem::rows(20_000, 40));
         let records = "deeploss.reduce_records.reduce";
         assert_eq!(many, [all[0], records, all[1], all[2], records]);
-        let probabilities = Problem::new(&[9, 5], TargetKind::Values);
+        let probabilities = Problem::new(&[9, 40], TargetKind::Values);
         assert_eq!(stems(&CrossEntropy::new(), &probabilities), all[1..]);
-        let gradient = Problem::new(&[9, 5], TargetKind::Values).wants(Want::GRAD);
+        let gradient = Problem::new(&[9, 40], TargetKind::Values).wants(Want::GRAD);
         assert_eq!(stems(&CrossEntropy::new(), &gradient), [all[1]]);
     }
 
@@ -1161,7 +1130,8 @@ mod tests {
             ("denominator", offset_of!(Frame, denominator)),
             ("empty", offset_of!(Frame, empty)),
             ("zero", offset_of!(Frame, zero)),
-            ("spare", offset_of!(Frame, spare)),
+            ("parts", offset_of!(Frame, parts)),
+            ("start", offset_of!(Frame, start)),
             ("ignore", offset_of!(Frame, ignore)),
         ];
         assert_eq!(members("Frame", Bce::new()), (expected.map(|(name, at)| (name.to_owned(), at)).to_vec(), 64));

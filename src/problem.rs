@@ -63,6 +63,35 @@ pub enum TargetKind {
     Values,
 }
 
+/// How a tensor's elements are stored. Arithmetic is f32 whatever the storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Dtype {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits, IEEE 754 binary16.
+    F16,
+    /// 16 bits, the upper half of an `f32`.
+    Bf16,
+}
+
+impl Dtype {
+    /// Bytes of one element.
+    #[must_use]
+    pub const fn size(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+
+    /// Bytes of so many elements, in whole words: WebGPU binds and copies no less.
+    #[must_use]
+    pub const fn bytes(self, count: usize) -> u64 {
+        (count as u64 * self.size()).next_multiple_of(4)
+    }
+}
+
 /// The shape of one call: what [`Loss::prepare`](crate::Loss::prepare) needs to choose kernels and sizes.
 ///
 /// ```
@@ -82,6 +111,8 @@ pub struct Problem {
     pub(crate) sample_weight: bool,
     pub(crate) want: Want,
     pub(crate) grad_output: bool,
+    pub(crate) input_dtype: Dtype,
+    pub(crate) grad_dtype: Dtype,
 }
 
 impl Problem {
@@ -97,6 +128,8 @@ impl Problem {
             sample_weight: false,
             want: Want::LOSS | Want::GRAD,
             grad_output: false,
+            input_dtype: Dtype::F32,
+            grad_dtype: Dtype::F32,
         }
     }
 
@@ -110,6 +143,20 @@ impl Problem {
     #[must_use]
     pub fn wants(mut self, want: Want) -> Self {
         self.want = want;
+        self
+    }
+
+    /// How the input is stored; `F32` by default. 16-bit elements are packed two to a word, without gaps between rows.
+    #[must_use]
+    pub fn input_dtype(mut self, dtype: Dtype) -> Self {
+        self.input_dtype = dtype;
+        self
+    }
+
+    /// How the gradient of the input is stored; `F32` by default, whatever the input.
+    #[must_use]
+    pub fn grad_dtype(mut self, dtype: Dtype) -> Self {
+        self.grad_dtype = dtype;
         self
     }
 

@@ -3,7 +3,62 @@
 use ndarray::{ArrayD, ArrayView, ArrayViewD, CowArray, Dimension, IxDyn};
 
 use crate::error::Error;
-use crate::problem::{Problem, TargetKind, Want};
+use crate::problem::{Dtype, Problem, TargetKind, Want};
+
+/// The types that the input of a call can have on the host, and the one in which its loss is computed.
+pub trait Element: Copy + PartialEq + std::fmt::Debug + Send + Sync + 'static {
+    /// `f32` for `f32` and the 16-bit types, `f64` for `f64`.
+    type Scalar: Element<Scalar = Self::Scalar>;
+}
+
+impl Element for f32 {
+    type Scalar = Self;
+}
+impl Element for f64 {
+    type Scalar = Self;
+}
+impl Element for half::f16 {
+    type Scalar = f32;
+}
+impl Element for half::bf16 {
+    type Scalar = f32;
+}
+
+/// The types that the input of a call can have on the host and on the GPU: `f32`, [`half::f16`], [`half::bf16`]. Arithmetic is f32
+/// whatever the storage; a gradient is rounded once, when it is stored.
+pub trait Storage: Element<Scalar = f32> + bytemuck::Pod {
+    /// How it is stored.
+    const DTYPE: Dtype;
+    /// In f32, exactly.
+    fn widen<'a>(values: &'a ArrayViewD<'_, Self>) -> CowArray<'a, f32, IxDyn>;
+    /// The nearest values, ties to even.
+    fn narrow(values: ArrayD<f32>) -> ArrayD<Self>;
+}
+
+impl Storage for f32 {
+    const DTYPE: Dtype = Dtype::F32;
+    fn widen<'a>(values: &'a ArrayViewD<'_, Self>) -> CowArray<'a, f32, IxDyn> {
+        values.view().into()
+    }
+    fn narrow(values: ArrayD<f32>) -> ArrayD<Self> {
+        values
+    }
+}
+
+macro_rules! half_storage {
+    ($($half:ty: $dtype:ident),*) => {$(
+        impl Storage for $half {
+            const DTYPE: Dtype = Dtype::$dtype;
+            fn widen<'a>(values: &'a ArrayViewD<'_, Self>) -> CowArray<'a, f32, IxDyn> {
+                values.mapv(Self::to_f32).into()
+            }
+            fn narrow(values: ArrayD<f32>) -> ArrayD<Self> {
+                values.mapv(Self::from_f32)
+            }
+        }
+    )*};
+}
+half_storage!(half::f16: F16, half::bf16: Bf16);
 
 /// A target on the host: class indices of any integer type, or floating-point values.
 ///
@@ -85,24 +140,24 @@ impl<'a, D: Dimension> From<ArrayView<'a, f64, D>> for Target<'a, f64> {
 /// # Ok::<(), deeploss::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Tensors<'a, F = f32> {
+pub struct Tensors<'a, X: Element = f32> {
     /// Logits, log-probabilities, probabilities or scores.
-    pub input: ArrayViewD<'a, F>,
+    pub input: ArrayViewD<'a, X>,
     /// The second score or distribution, for losses that compare two.
-    pub input2: Option<ArrayViewD<'a, F>>,
+    pub input2: Option<ArrayViewD<'a, X::Scalar>>,
     /// Labels or values.
-    pub target: Target<'a, F>,
+    pub target: Target<'a, X::Scalar>,
     /// Items that count for nothing, whatever they hold: of the input's shape (element-wise losses).
     pub ignore_mask: Option<ArrayViewD<'a, bool>>,
     /// A weight per row, of the class indices' shape (losses over rows): multiplies the row's loss, and counts in the mean.
-    pub sample_weight: Option<ArrayViewD<'a, F>>,
+    pub sample_weight: Option<ArrayViewD<'a, X::Scalar>>,
     /// Upstream gradient, of the loss' shape; 1 if absent.
-    pub grad_output: Option<ArrayViewD<'a, F>>,
+    pub grad_output: Option<ArrayViewD<'a, X::Scalar>>,
 }
 
-impl<'a, F> Tensors<'a, F> {
+impl<'a, X: Element> Tensors<'a, X> {
     /// Input and target.
-    pub fn new<D: Dimension>(input: ArrayView<'a, F, D>, target: impl Into<Target<'a, F>>) -> Self {
+    pub fn new<D: Dimension>(input: ArrayView<'a, X, D>, target: impl Into<Target<'a, X::Scalar>>) -> Self {
         Self {
             input: input.into_dyn(),
             input2: None,
@@ -115,14 +170,14 @@ impl<'a, F> Tensors<'a, F> {
 
     /// Adds an upstream gradient.
     #[must_use]
-    pub fn grad_output<D: Dimension>(mut self, grad_output: ArrayView<'a, F, D>) -> Self {
+    pub fn grad_output<D: Dimension>(mut self, grad_output: ArrayView<'a, X::Scalar, D>) -> Self {
         self.grad_output = Some(grad_output.into_dyn());
         self
     }
 
     /// Adds a weight per row.
     #[must_use]
-    pub fn sample_weight<D: Dimension>(mut self, weight: ArrayView<'a, F, D>) -> Self {
+    pub fn sample_weight<D: Dimension>(mut self, weight: ArrayView<'a, X::Scalar, D>) -> Self {
         self.sample_weight = Some(weight.into_dyn());
         self
     }
@@ -136,9 +191,24 @@ impl<'a, F> Tensors<'a, F> {
 
     /// Adds the second input.
     #[must_use]
-    pub fn input2<D: Dimension>(mut self, input2: ArrayView<'a, F, D>) -> Self {
+    pub fn input2<D: Dimension>(mut self, input2: ArrayView<'a, X::Scalar, D>) -> Self {
         self.input2 = Some(input2.into_dyn());
         self
+    }
+
+    /// The same call on another input.
+    pub(crate) fn with_input<'b, Y: Element<Scalar = X::Scalar>>(&'b self, input: ArrayViewD<'b, Y>) -> Tensors<'b, Y> {
+        Tensors {
+            input,
+            input2: self.input2.as_ref().map(|x| x.view()),
+            target: match &self.target {
+                Target::Indices(t) => Target::Indices(t.view().into()),
+                Target::Values(t) => Target::Values(t.view()),
+            },
+            ignore_mask: self.ignore_mask.as_ref().map(|m| m.view()),
+            sample_weight: self.sample_weight.as_ref().map(|w| w.view()),
+            grad_output: self.grad_output.as_ref().map(|g| g.view()),
+        }
     }
 
     /// What is asked when these tensors are evaluated.
@@ -196,7 +266,7 @@ pub enum OwnedTarget<F = f32> {
     Values(ArrayD<F>),
 }
 
-impl<F> OwnedTensors<F> {
+impl<F: Element<Scalar = F>> OwnedTensors<F> {
     /// Input and target.
     #[must_use]
     pub fn new(input: ArrayD<F>, target: OwnedTarget<F>) -> Self {
@@ -241,17 +311,17 @@ impl OwnedTensors<f32> {
 
 /// The outputs of one call on the host. What was not wanted, or what the loss does not have, is `None`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer<F = f32> {
+pub struct Answer<X: Element = f32> {
     /// The loss: shape () if reduced, else one per item.
-    pub loss: Option<ArrayD<F>>,
-    /// Gradient of sum(loss * grad_output) with respect to the input; of its shape.
-    pub grad_input: Option<ArrayD<F>>,
+    pub loss: Option<ArrayD<X::Scalar>>,
+    /// Gradient of sum(loss * grad_output) with respect to the input; of its shape and type.
+    pub grad_input: Option<ArrayD<X>>,
     /// With respect to the second input.
-    pub grad_input2: Option<ArrayD<F>>,
+    pub grad_input2: Option<ArrayD<X::Scalar>>,
     /// With respect to a floating-point target.
-    pub grad_target: Option<ArrayD<F>>,
+    pub grad_target: Option<ArrayD<X::Scalar>>,
     /// Statistics of the rows.
-    pub stats: Option<RowStats<F>>,
+    pub stats: Option<RowStats<X::Scalar>>,
 }
 
 /// What [`Want::STATS`] gives of every row, in the class indices' shape. Rows that do not count, and NaN rows, hold NaN, `u32::MAX`
@@ -268,11 +338,18 @@ pub struct RowStats<F = f32> {
     pub hit: ArrayD<bool>,
 }
 
-impl<F: Copy> Answer<F> {
+impl<X: Element> Answer<X> {
+    pub(crate) fn with_grad_input<Y: Element<Scalar = X::Scalar>>(
+        self,
+        convert: impl FnOnce(ArrayD<X>) -> ArrayD<Y>,
+    ) -> Answer<Y> {
+        let Self { loss, grad_input, grad_input2, grad_target, stats } = self;
+        Answer { loss, grad_input: grad_input.map(convert), grad_input2, grad_target, stats }
+    }
+
     /// The reduced loss (or the first item's); `None` without a loss or of an empty batch.
-    ///
     #[must_use]
-    pub fn scalar(&self) -> Option<F> {
+    pub fn scalar(&self) -> Option<X::Scalar> {
         self.loss.as_ref().and_then(|loss| loss.first().copied())
     }
 }

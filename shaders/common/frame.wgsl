@@ -6,12 +6,13 @@ struct Frame {
     inner: u32,         // D: elements between two classes of one row; 1 when the class axis is last
     first_row: u32,     // index, in the whole batch, of this dispatch's first row
     grid_x: u32,        // workgroups along x; a workgroup's number is x + y * grid_x
-    chunk: u32,         // items per workgroup of a reduction
+    chunk: u32,         // items per workgroup of a reduction; quads per part of a split row
     item_count: u32,    // items (or records) that a reduction reads
     denominator: f32,   // of the reduction, unless it is counted on the GPU
     empty: u32,         // bits of the mean over nothing
     zero: u32,          // always 0, see `launder`
-    spare: vec2<u32>,
+    parts: u32,         // of a split row
+    start: u32,         // the first row of this dispatch, within the band
     ignore: vec4<i32>,  // targets that are ignored; unused places repeat the first
 }
 

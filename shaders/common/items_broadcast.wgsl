@@ -1,13 +1,11 @@
 // Tensors that broadcast to the items' shape, read in place; any number of items.
 
-@group(0) @binding(1) var<storage, read> input: array<u32>;
 @group(0) @binding(2) var<storage, read> expected: array<u32>;
-@group(0) @binding(5) var<storage, read_write> grad_input: array<u32>;
 @group(0) @binding(6) var<storage, read_write> grad_second: array<u32>;
 
 fn load_input(i: u32) -> vec4<u32> {
     let at = offsets(i, u.broadcast.input);
-    return vec4<u32>(input[at.x], input[at.y], input[at.z], input[at.w]);
+    return vec4<u32>(read_one(at.x), read_one(at.y), read_one(at.z), read_one(at.w));
 }
 
 fn load_target(i: u32) -> vec4<u32> {
@@ -17,15 +15,15 @@ fn load_target(i: u32) -> vec4<u32> {
 
 fn store_grad_input(i: u32, bits: vec4<u32>) {
     let left = u.frame.item_count - i;
-    grad_input[i] = bits.x;
+    write_one(i, bits.x);
     if (left > 1u) {
-        grad_input[i + 1u] = bits.y;
+        write_one(i + 1u, bits.y);
     }
     if (left > 2u) {
-        grad_input[i + 2u] = bits.z;
+        write_one(i + 2u, bits.z);
     }
     if (left > 3u) {
-        grad_input[i + 3u] = bits.w;
+        write_one(i + 3u, bits.w);
     }
 }
 

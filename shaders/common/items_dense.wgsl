@@ -1,13 +1,11 @@
 // Tensors of the items' own shape, four elements at a time. Linked where the number of items is a multiple of 4 and nothing is
 // broadcast. The same interface stands in items_broadcast.wgsl.
 
-@group(0) @binding(1) var<storage, read> input: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> expected: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read_write> grad_input: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> grad_second: array<vec4<u32>>;
 
 fn load_input(i: u32) -> vec4<u32> {
-    return input[i >> 2u];
+    return read_quad(i >> 2u);
 }
 
 fn load_target(i: u32) -> vec4<u32> {
@@ -15,7 +13,7 @@ fn load_target(i: u32) -> vec4<u32> {
 }
 
 fn store_grad_input(i: u32, bits: vec4<u32>) {
-    grad_input[i >> 2u] = bits;
+    write_quad(i >> 2u, bits);
 }
 
 fn store_grad_second(i: u32, bits: vec4<u32>) {

@@ -37,21 +37,20 @@ fn ordinary(bits: u32) -> f32 {
     return bitcast<f32>(min(bits, 0xff7fffffu));
 }
 
-// exp(2 h) for 2 h <= 88, 1.2 ULP; exactly 0 below exp(-88).
+// exp(2 h) for 2 h <= 88, 1.5 ULP; exactly 0 below exp(-88).
 // Half the argument, because the difference of two finite floats may overflow while half of it cannot.
-// Cody-Waite: 2h = k ln 2 + r with ln 2 / 2 = 355/1024 - 1.0609722e-4 (k * 355/1024 is exact), then Cephes' expf polynomial.
+// Cody-Waite: h = k ln 2 / 2 + r with ln 2 / 2 = 355/1024 - 1.0609722e-4 (k * 355/1024 is exact). Then exp(2 r) for
+// |r| <= ln 2 / 4 as 1 + 2 r + r^2 q(r), q the polynomial of degree 4 with the least relative error (Remez): 3e-9.
 fn exp_twice4(h: vec4<f32>) -> vec4<f32> {
     // At the bound k is -127.
     let a = max(h, vec4<f32>(-44.0));
     let k = round(a * 2.885390082);
-    let half_r = launder4(a - k * 0.3466796875) + k * 1.06097220e-4;
-    let r = half_r + half_r;
-    var q = r * 1.9875691500e-4 + 1.3981999507e-3;
-    q = q * r + 8.3334519073e-3;
-    q = q * r + 4.1665795894e-2;
-    q = q * r + 1.6666665459e-1;
-    q = q * r + 5.0000001201e-1;
-    let mantissa = (q * (r * r) + r) + 1.0;
+    let r = launder4(a - k * 0.3466796875) + k * 1.06097220e-4;
+    var q = r * 0.0884116525 + 0.2678032342;
+    q = q * r + 0.6666944173;
+    q = q * r + 1.3333215619;
+    q = q * r + 1.9999997349;
+    let mantissa = (q * (r * r) + (r + r)) + 1.0;
     // 2^k: k + 127 ends up in the lowest bits of 2^23 + 2^22 + 127 + k, which is exact; k = -127 gives bits 0, the float 0.
     return mantissa * bitcast<vec4<f32>>(bitcast<vec4<u32>>(k + 12583039.0) << vec4<u32>(23u));
 }

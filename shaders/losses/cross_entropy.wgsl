@@ -32,6 +32,10 @@ override Z_LOSS: bool = false;
 
 const ACCUMULATES = true;
 
+const NONFINITE = 1u;       // some logit is NaN or infinite
+const POISONED = 2u;        // some logit is NaN or +inf (if not capped): loss and gradient are NaN
+const HAS_FINITE = 4u;      // some logit is not -inf, or it is capped
+
 struct Row {
     index: u32,
     at: u32,            // element of class 0
@@ -42,7 +46,12 @@ struct Acc {
     soft: Soft,         // over the classes other than the class index
     a: f32,             // of the spread-out part of a_c (all but the class index' own): its sum ...
     r: f32,             // ... and sum a_c (m - x_c) / 2
-    magnitude: vec4<u32>,   // largest |x| as bits: >= INF_BITS tells that the row holds inf or NaN
+    // What tells of NaN and infinities among the bits of the logits: the largest as unsigned and as signed integers (of negative
+    // numbers, then of positive ones), and the smallest as unsigned ones.
+    top: vec4<u32>,
+    peak: vec4<i32>,
+    low: vec4<u32>,
+    found: u32,         // what the three say together: FINITE_ROW ...
     spread: f32,        // for the entropy: sum exp(x_c - m) (m - x_c) / 2 over the other classes
     best: u32,          // the first class with the largest logit
 }
@@ -114,7 +123,8 @@ fn spread_quad(row: Row, first: u32) -> vec4<f32> {
 }
 
 fn acc_new() -> Acc {
-    return Acc(soft_new(), 0.0, 0.0, vec4<u32>(0u), 0.0, NO_CLASS);
+    let low = vec4<u32>(0xffffffffu);
+    return Acc(soft_new(), 0.0, 0.0, vec4<u32>(0u), bitcast<vec4<i32>>(vec4<u32>(0x80000000u)), low, 0u, 0.0, NO_CLASS);
 }
 
 // exp(x - m) of one quad, 0 for the target's class and for classes past the row's end.
@@ -128,9 +138,11 @@ fn others(row: Row, block: Block, h: vec4<f32>, first: u32) -> vec4<f32> {
 
 fn acc_add(before: Acc, row: Row, block: Block) -> Acc {
     var acc = before;
-    acc.magnitude = max(acc.magnitude, max(
-        max(block.a & vec4<u32>(ABS_BITS), block.b & vec4<u32>(ABS_BITS)),
-        max(block.c & vec4<u32>(ABS_BITS), block.d & vec4<u32>(ABS_BITS)),
+    acc.top = max(acc.top, max(max(block.a, block.b), max(block.c, block.d)));
+    acc.low = min(acc.low, min(min(block.a, block.b), min(block.c, block.d)));
+    acc.peak = max(acc.peak, max(
+        max(bitcast<vec4<i32>>(block.a), bitcast<vec4<i32>>(block.b)),
+        max(bitcast<vec4<i32>>(block.c), bitcast<vec4<i32>>(block.d)),
     ));
     let a = half_x4(block.a);
     let b = half_x4(block.b);
@@ -190,39 +202,47 @@ fn acc_join(lane_acc: Acc) -> Acc {
         acc.r = group_sum(lane_acc.r - (lane_acc.soft.half_m - acc.soft.half_m) * lane_acc.a);
         acc.a = group_sum(lane_acc.a);
     }
-    let flags = lane_acc.magnitude;
-    acc.magnitude = vec4<u32>(group_max_u(max(max(flags.x, flags.y), max(flags.z, flags.w))));
+    acc.found = group_or(lane_acc.found | findings(lane_acc));
     return acc;
 }
 
-// What a row with inf or NaN among its logits comes to.
-const HAS_FINITE = 1u;      // some logit is finite
-const POISONED = 2u;        // some logit is NaN or +inf: loss and gradient are NaN
-const MAKES_NAN = 4u;       // a -inf logit with q_c != 0 but w_c = 0: the loss alone is NaN
-const MAKES_INF = 8u;       // a -inf logit with a_c > 0
-const MAKES_NEG_INF = 16u;  // with a_c < 0
-const BOTH_INF = 24u;
+fn findings(acc: Acc) -> u32 {
+    let top = max(max(acc.top.x, acc.top.y), max(acc.top.z, acc.top.w));
+    let low = min(min(acc.low.x, acc.low.y), min(acc.low.z, acc.low.w));
+    let peak = max(max(acc.peak.x, acc.peak.y), max(acc.peak.z, acc.peak.w));
+    // A capped infinity is finite.
+    let poisoned = top > NEG_INF_BITS || peak > select(0x7f7fffff, 0x7f800000, CAPPED);
+    return select(0u, NONFINITE, top >= NEG_INF_BITS || peak >= 0x7f800000)
+        | select(0u, POISONED, poisoned)
+        | select(0u, HAS_FINITE, low < NEG_INF_BITS || (CAPPED && low == NEG_INF_BITS));
+}
 
-fn classify(row: Row, nonfinite: bool) -> u32 {
-    var found = 0u;
+// What a row with -inf among its logits comes to.
+const MAKES_NAN = 8u;       // a -inf logit with q_c != 0 but w_c = 0: the loss alone is NaN
+const MAKES_INF = 16u;      // a -inf logit with a_c > 0
+const MAKES_NEG_INF = 32u;  // with a_c < 0
+const BOTH_INF = 48u;
+
+// Only the class index' logit matters, unless every class has a share of the target.
+fn classify(row: Row, found: u32, t_bits: u32) -> u32 {
+    if (!SMOOTHING && !PROBABILITIES) {
+        return classify_logit(row, row.label.class_index, t_bits);
+    }
+    var notes = 0u;
     let quads = (u.frame.classes + 3u) / 4u;
     // A loop that an ordinary row leaves at once. A quad past the row's end repeats its last class: harmless here.
-    for (var q = select(quads, lane, nonfinite); q < quads; q += LANES) {
+    for (var q = select(quads, lane, (found & NONFINITE) != 0u); q < quads; q += LANES) {
         let bits = load_quad(row.at, q);
         let j = min(vec4<u32>(4u * q) + IN_QUAD, vec4<u32>(u.frame.classes - 1u));
-        found |= classify_logit(row, j.x, bits.x) | classify_logit(row, j.y, bits.y)
+        notes |= classify_logit(row, j.x, bits.x) | classify_logit(row, j.y, bits.y)
             | classify_logit(row, j.z, bits.z) | classify_logit(row, j.w, bits.w);
     }
-    return group_or(found);
+    return group_or(notes);
 }
 
 fn classify_logit(row: Row, j: u32, bits: u32) -> u32 {
-    // A capped infinity is finite.
-    if (is_finite(bits) || (CAPPED && !is_nan(bits))) {
-        return HAS_FINITE;
-    }
-    if (bits != NEG_INF_BITS) {
-        return POISONED;
+    if (bits != NEG_INF_BITS || CAPPED) {
+        return 0u;
     }
     var q = spread(row, j);
     if (j == row.label.class_index) {
@@ -241,8 +261,8 @@ fn classify_logit(row: Row, j: u32, bits: u32) -> u32 {
 
 fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     var closed: Closed;
-    let found = classify(row, !skips_row(row) && acc.magnitude.x >= INF_BITS);
     let t_bits = load_logit(row.at, select(row.label.class_index, 0u, PROBABILITIES));
+    let found = acc.found | classify(row, select(acc.found, 0u, skips_row(row)), t_bits);
     let half_t = half_x4(vec4<u32>(t_bits)).x;
     let lag = acc.soft.half_m - half_t;
     let e_t = select(exp_twice(-lag), 0.0, PROBABILITIES);
@@ -289,7 +309,7 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
 
     if (skips_row(row)) {
         closed.loss = skipped_loss(row.label);
-    } else if (acc.magnitude.x >= INF_BITS) {
+    } else if ((found & NONFINITE) != 0u) {
         if ((found & HAS_FINITE) == 0u || (found & POISONED) != 0u) {
             closed.loss = NAN_BITS;
             closed.poison = NAN_BITS;

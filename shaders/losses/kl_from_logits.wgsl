@@ -208,6 +208,11 @@ fn revisit_join(before: Acc, again: Again) -> Acc {
     return acc;
 }
 
+// What `revisit_join` made of a part of the row, as a lane's share.
+fn revisit_of(acc: Acc) -> Again {
+    return Again(acc.v, 0.0, acc.u, 0.0, acc.notes);
+}
+
 fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     var loss = bitcast<u32>(max(acc.u + acc.v, 0.0) * u.params.square);
     var poison = upstream.poison;

@@ -159,6 +159,11 @@ fn revisit_join(before: Acc, again: Again) -> Acc {
     return acc;
 }
 
+// What `revisit_join` made of a part of the row, as a lane's share.
+fn revisit_of(acc: Acc) -> Again {
+    return Again(acc.loss, acc.h, acc.infinite, acc.finite, acc.nan);
+}
+
 fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     let e_t = e_label(row, acc.soft.half_m);
     let d = acc.soft.sum + e_t;

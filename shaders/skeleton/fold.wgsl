@@ -12,7 +12,6 @@ struct Uniforms {
 }
 
 @group(0) @binding(1) var<storage, read> items: array<u32>;
-@group(0) @binding(2) var<storage, read_write> folded: array<u32>;
 
 // Coordinates of number i in a grid of these dims.
 fn coordinates(i: u32, d: vec4<u32>) -> vec4<u32> {
@@ -46,7 +45,7 @@ fn fold(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let total = join_records(sum);
     if (lane == 0u) {
-        folded[group] = folded_bits(total);
+        write_one(group, folded_bits(total));
     }
 }
 

@@ -48,10 +48,11 @@ pub use squared_hinge::SquaredHinge;
 use crate::context::Context;
 use crate::error::Error;
 use crate::kernel::Kernel;
-use crate::plan::{Plan, RowStrategy};
+use crate::plan::Plan;
 use crate::prepared::Prepared;
 use crate::problem::{Problem, Reduction, Want};
-use crate::tensors::{Answer, OwnedTensors, Target, Tensors};
+use crate::strategy::RowStrategy;
+use crate::tensors::{Answer, Element, OwnedTensors, Storage, Target, Tensors};
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +109,7 @@ pub const LOSSES: &[LossInfo] = &[
 ];
 
 /// The CPU twin of a loss in one scalar type.
-pub trait Twin<F> {
+pub trait Twin<F: Element<Scalar = F>> {
     /// Evaluates the loss; shapes and labels have been checked against `kernel`.
     fn compute(&self, kernel: &Kernel, tensors: &Tensors<'_, F>, want: Want) -> Answer<F>;
 
@@ -144,26 +145,26 @@ pub trait Loss: Twin<f32> + Twin<f64> + Debug + Send + Sync {
     /// Random tensors that this loss accepts, for tests and benches: typical inputs of the given shape, the same for equal seeds.
     fn sample(&self, shape: &[usize], seed: u64) -> OwnedTensors;
 
-    /// Loss and gradient of host arrays: [`Loss::evaluate_with`] for a loss that compares an input with a target.
+    /// Loss and gradient of host arrays: [`evaluate`](crate::evaluate) for a loss that compares an input with a target.
     ///
     /// # Errors
-    /// As [`Loss::evaluate_with`].
-    fn evaluate<'a, D: Dimension>(
+    /// As [`evaluate`](crate::evaluate).
+    fn evaluate<'a, X: Storage, D: Dimension>(
         &self,
         ctx: &Context,
-        input: ArrayView<'a, f32, D>,
+        input: ArrayView<'a, X, D>,
         target: impl Into<Target<'a>>,
-    ) -> Result<Answer, Error>
+    ) -> Result<Answer<X>, Error>
     where
         Self: Sized,
     {
-        self.evaluate_with(ctx, &Tensors::new(input, target), Want::LOSS | Want::GRAD)
+        crate::host::evaluate(self, ctx, &Tensors::new(input, target), Want::LOSS | Want::GRAD)
     }
 
-    /// The wanted outputs for host tensors: uploads, runs, reads back. On a CPU context, the reference path.
+    /// The wanted outputs for host tensors in `f32`: [`evaluate`](crate::evaluate) takes 16-bit inputs too.
     ///
     /// # Errors
-    /// What validation finds, naming the argument; [`Error::Unsupported`] and [`Error::Device`] from the machine.
+    /// As [`evaluate`](crate::evaluate).
     fn evaluate_with(&self, ctx: &Context, tensors: &Tensors<'_>, want: Want) -> Result<Answer, Error> {
         crate::host::evaluate(self, ctx, tensors, want)
     }

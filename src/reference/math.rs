@@ -5,8 +5,10 @@ use std::f32::consts::LOG2_E;
 
 use ndarray::NdFloat;
 
+use crate::tensors::Element;
+
 /// The scalar types of the reference. Functions are named as in common/math.wgsl.
-pub trait Real: NdFloat {
+pub trait Real: NdFloat + Element<Scalar = Self> {
     /// Rounds an `f64` to this type.
     fn of(value: f64) -> Self;
     /// As an `f64`, exactly.

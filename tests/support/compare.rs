@@ -1,7 +1,7 @@
 //! Comparing tensors: kinds (finite, +inf, -inf, NaN) first, then differences against the scale of the tensor, as the README of
 //! the goldens describes it.
 
-use deeploss::{Answer, OwnedTensors, Reduction, RowStats};
+use deeploss::{Answer, Element, OwnedTensors, Reduction, RowStats};
 use ndarray::{ArrayD, Dimension};
 
 /// What separates two float32 results of one formula: this times the scale of the tensor.
@@ -129,7 +129,7 @@ pub fn wide(answer: &Answer) -> Answer<f64> {
 }
 
 /// The bits of every tensor of an answer: equal exactly if the answers are, NaN and the sign of zero included.
-pub fn bits<F: Into<f64> + Copy>(answer: &Answer<F>) -> Vec<Option<Vec<u64>>> {
+pub fn bits<F: Into<f64> + Element<Scalar = F>>(answer: &Answer<F>) -> Vec<Option<Vec<u64>>> {
     // f32 to f64 is one-to-one, NaN's payload included.
     let of = |values: &ArrayD<F>| values.iter().map(|&v| v.into().to_bits()).collect();
     let parts = [&answer.loss, &answer.grad_input, &answer.grad_input2, &answer.grad_target];

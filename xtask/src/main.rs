@@ -14,7 +14,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND [ARGS...]
   demo                   train a small network on handwritten digits, losses and gradients on the GPU
   test [ARGS...]         run all tests; ARGS go to `cargo test`
   conformance [ARGS...]  compare with golden values of PyTorch; ARGS go to examples/conformance.rs
-  bench [ARGS...]        measure throughput; ARGS go to benches/throughput.rs
+  bench [ARGS...]        measure throughput; ARGS go to benches/throughput
+  isa [ARGS...]          compile every kernel for AMD GPUs: registers, spills, occupancy; ARGS go to xtask/isa (--help)
   help                   print this
 
 On Linux every command first looks for a Vulkan driver. Without one, root gets Mesa's software driver by apt-get, and everybody
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Some("test") => test(&rest),
         Some("conformance") => conformance(&rest),
         Some("bench") => bench(&rest),
+        Some("isa") => isa(&rest),
         Some("help" | "-h" | "--help") => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -80,15 +82,25 @@ fn test(arguments: &[OsString]) -> Result<(), Failure> {
 }
 
 fn conformance(arguments: &[OsString]) -> Result<(), Failure> {
-    if !arguments.windows(2).any(|pair| pair == ["--device", "cpu"]) {
-        driver::ensure_driver(Need::Must)?;
-    }
+    driver_unless_on_cpu(arguments)?;
     cargo(&["run", "--release", "--example", "conformance", "--"], arguments)
 }
 
 fn bench(arguments: &[OsString]) -> Result<(), Failure> {
-    driver::ensure_driver(Need::Must)?;
+    driver_unless_on_cpu(arguments)?;
     cargo(&["bench", "--bench", "throughput", "--"], arguments)
+}
+
+fn isa(arguments: &[OsString]) -> Result<(), Failure> {
+    driver::ensure_driver(Need::Must)?;
+    cargo(&["run", "--quiet", "--release", "--package", "deeploss-isa", "--"], arguments)
+}
+
+fn driver_unless_on_cpu(arguments: &[OsString]) -> Result<(), Failure> {
+    if !arguments.windows(2).any(|pair| pair == ["--device", "cpu"]) {
+        driver::ensure_driver(Need::Must)?;
+    }
+    Ok(())
 }
 
 /// Runs cargo on this workspace. The working directory stays the caller's, so that relative paths in `arguments` hold.

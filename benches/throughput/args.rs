@@ -1,0 +1,210 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use deeploss::{LOSSES, LossInfo};
+
+use crate::case::Sharing;
+use crate::storage::Storage;
+
+pub(crate) const HELP: &str = "\
+Time of every loss and its gradient, beside copy kernels over the same logits.
+
+usage: cargo bench --bench throughput -- [what] [options]
+
+What to measure
+  (nothing)         every loss, then the fixed costs
+  --goals           what this crate promises of its speed, each as a ratio, met or not
+  --sweep c         cross-entropy over C = 2 .. 262144, with as many rows as --mib holds
+  --sweep n         cross-entropy over N = 1 .. 131072, with --classes classes
+  --overhead        the fixed costs alone: an empty submit, dispatches, recording, preparing
+
+Options
+  --device cpu      the CPU path on host arrays instead, beside a copy by all threads: cross-entropy and
+                    binary_cross_entropy_with_logits, or the losses of --only
+  --only OP,OP      these losses only, by their names in the table of losses
+  --shapes NxC,..   these inputs only (default 8192x10,4096x1000,1024x32000,256x128256; of every loss on a CPU
+                    adapter 8192x10,4096x1000,256x32000,64x128256)
+  --dtype T,T       storage of inputs and gradients: f32 (default), f16, bf16
+  --strategy S,S    how rows are shared out: plan (default), thread, subgroup, workgroup, split
+  --mib M           MiB of logits, of --sweep c (default 16) and --goals (default 64)
+  --classes C       classes of --sweep n (default 128)
+  --repeat N        rounds at least (default 7); more are made while they take little time
+  --calls N         calls in one submit (default 1 on CPU adapters, else 10)
+  --csv FILE        also write the measurements there
+  --svg FILE        also draw a sweep's ratios there
+  --table           one table of all rows, at the end
+  --markdown        the same as Markdown
+  --help            this text
+
+What is timed: one call is prepared and bound once; a sample is the wall time of making an encoder, recording, submitting
+and waiting for the device, divided by the calls in the submit. A round takes one sample of each subject in turn; medians and
+minima are over the rounds. Every result is checked before anything is timed.
+
+Modes: loss, grad, both (one fused call). The loss is the first variant of its row in the table, mean over the batch, and no
+row is ignored.
+
+GB/s counts every tensor of the call once: the least that must move. With b bytes of logits and class indices as targets
+that is b (loss) or 2 b (grad, both); a target or second input of the logits' shape adds b. A kernel that reads its logits
+twice moves more than that, one that needs only some of them (nll_loss) less. A copy moves 2 b.
+
+x copy is the median over the best median of the copies that were timed in turn with it, which read the loss' own input and
+write over its gradient, in the same storage.
+
+peer is cross-entropy as other frameworks shape it: 256 threads per row, a tree in workgroup memory, three passes. It is slow on
+CPU adapters, so it runs on at most 2048 rows and 4 MiB of logits, and its time is scaled up to all rows.
+fast is cross-entropy without this crate's guarantees: no search for NaN, no compensated sums, no fixed order.
+
+MiB are the caller's tensors, scratch KiB what the call owns besides: together the peak of GPU memory, as a call allocates
+nothing when it runs.
+
+CSV: library,op,mode,N,C,ms_median,ms_min,GB/s,ratio_to_copy,dtype,strategy,rounds,tensor_bytes,scratch_bytes,allocated_bytes.
+The library is deeploss, copy, peer, fast, memcpy or wgpu; in a row of a copy, op is the loss that it was timed with, and mode
+the copy kernel. allocated_bytes is what the device's allocator says of the call with all outputs, where it does. Fixed costs
+have N = C = 0, and their ratio is to an empty submit.
+
+exit status: 0; 1 if there is no adapter or a result is wrong; 2 if the arguments are
+";
+
+pub(crate) const SHAPES: [[usize; 2]; 4] = [[8192, 10], [4096, 1000], [1024, 32_000], [256, 128_256]];
+/// For a run of every loss that takes a few minutes on two cores.
+pub(crate) const FEWER_ROWS: [[usize; 2]; 4] = [[8192, 10], [4096, 1000], [256, 32_000], [64, 128_256]];
+const REPEAT: usize = 7;
+
+/// What to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    Losses,
+    Goals,
+    SweepClasses,
+    SweepRows,
+    Overhead,
+}
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    Blocks,
+    Table,
+    Markdown,
+}
+
+pub(crate) struct Args {
+    pub(crate) what: What,
+    pub(crate) on_cpu: bool,
+    /// Empty: all, or those that the measurement is about.
+    pub(crate) losses: Vec<&'static LossInfo>,
+    /// Empty: the default ones.
+    pub(crate) shapes: Vec<[usize; 2]>,
+    pub(crate) storages: Vec<Storage>,
+    pub(crate) sharings: Vec<Sharing>,
+    pub(crate) mib: Option<usize>,
+    pub(crate) classes: usize,
+    pub(crate) repeat: usize,
+    pub(crate) calls: Option<u32>,
+    pub(crate) csv: Option<PathBuf>,
+    pub(crate) svg: Option<PathBuf>,
+    pub(crate) layout: Layout,
+}
+
+impl Args {
+    /// `None`: the help text is asked for.
+    pub(crate) fn parse(mut given: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut args = Self {
+            what: What::Losses,
+            on_cpu: false,
+            losses: Vec::new(),
+            shapes: Vec::new(),
+            storages: vec![Storage::F32],
+            sharings: vec![Sharing::Plan],
+            mib: None,
+            classes: 128,
+            repeat: REPEAT,
+            calls: None,
+            csv: None,
+            svg: None,
+            layout: Layout::Blocks,
+        };
+        while let Some(name) = given.next() {
+            let mut value = || given.next().ok_or_else(|| format!("`{name}` needs a value"));
+            match name.as_str() {
+                // Cargo passes it to every bench.
+                "--bench" => {}
+                "--help" | "-h" => return Ok(None),
+                "--goals" => args.what = What::Goals,
+                "--overhead" => args.what = What::Overhead,
+                "--sweep" => args.what = sweep(&value()?)?,
+                "--device" => args.on_cpu = is_cpu(&value()?)?,
+                "--only" => args.losses = list(&value()?, loss_named)?,
+                "--shapes" => args.shapes = list(&value()?, shape)?,
+                "--dtype" => args.storages = list(&value()?, Storage::named)?,
+                "--strategy" => args.sharings = list(&value()?, Sharing::named)?,
+                "--mib" => args.mib = Some(positive(&name, &value()?)?),
+                "--classes" => args.classes = positive(&name, &value()?)?,
+                "--repeat" => args.repeat = positive(&name, &value()?)?,
+                "--calls" => args.calls = Some(positive(&name, &value()?)?),
+                "--csv" => args.csv = Some(value()?.into()),
+                "--svg" => args.svg = Some(value()?.into()),
+                "--table" => args.layout = Layout::Table,
+                "--markdown" => args.layout = Layout::Markdown,
+                _ => return Err(format!("unknown argument `{name}`")),
+            }
+        }
+        if args.svg.is_some() && !matches!(args.what, What::SweepClasses | What::SweepRows) {
+            return Err("`--svg` draws a sweep: give `--sweep c` or `--sweep n`".into());
+        }
+        if args.on_cpu && args.what != What::Losses {
+            return Err("`--device cpu` measures losses: goals, sweeps and fixed costs are of an adapter".into());
+        }
+        Ok(Some(args))
+    }
+
+    /// The shapes of `--shapes`, else these.
+    pub(crate) fn shapes_or<'a>(&'a self, otherwise: &'a [[usize; 2]]) -> &'a [[usize; 2]] {
+        if self.shapes.is_empty() { otherwise } else { &self.shapes }
+    }
+
+    /// The losses of `--only`, else these.
+    pub(crate) fn losses_or(&self, otherwise: &[&str]) -> Vec<&'static LossInfo> {
+        let wanted = |info: &&LossInfo| otherwise.is_empty() || otherwise.contains(&info.name);
+        if self.losses.is_empty() { LOSSES.iter().filter(wanted).collect() } else { self.losses.clone() }
+    }
+}
+
+fn list<T>(text: &str, item: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    text.split(',').map(item).collect()
+}
+
+fn sweep(axis: &str) -> Result<What, String> {
+    match axis {
+        "c" => Ok(What::SweepClasses),
+        "n" => Ok(What::SweepRows),
+        _ => Err(format!("`--sweep` takes c or n, got `{axis}`")),
+    }
+}
+
+fn is_cpu(device: &str) -> Result<bool, String> {
+    match device {
+        "cpu" => Ok(true),
+        "gpu" => Ok(false),
+        _ => Err(format!("`--device` takes gpu or cpu, got `{device}`")),
+    }
+}
+
+fn loss_named(name: &str) -> Result<&'static LossInfo, String> {
+    LOSSES.iter().find(|info| info.name == name).ok_or_else(|| {
+        let names: Vec<_> = LOSSES.iter().map(|info| info.name).collect();
+        format!("no loss is named `{name}`; there are {}", names.join(", "))
+    })
+}
+
+fn shape(text: &str) -> Result<[usize; 2], String> {
+    let sides = text.split_once('x').and_then(|(n, c)| Some([n.parse().ok()?, c.parse().ok()?]));
+    let sides = sides.filter(|sides: &[usize; 2]| sides.iter().all(|&side| side > 0));
+    sides.ok_or_else(|| format!("a shape is NxC, as in 4096x1000, got `{text}`"))
+}
+
+fn positive<T: std::str::FromStr + PartialOrd + Default>(name: &str, text: &str) -> Result<T, String> {
+    let number = text.parse().ok().filter(|n| *n > T::default());
+    number.ok_or_else(|| format!("`{name}` takes a positive number, got `{text}`"))
+}

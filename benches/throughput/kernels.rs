@@ -1,0 +1,236 @@
+//! Hand-written kernels that the crate is compared with: copies, the peer-shaped cross-entropy, the one written for speed alone.
+
+use deeploss::{Answer, Tensor};
+
+use crate::Outcome;
+use crate::case::{Resident, same_values};
+use crate::storage::Storage;
+use crate::timing::Bench;
+
+const COPY_WGSL: &str = include_str!("copy.wgsl");
+const PEER_WGSL: &str = include_str!("peer.wgsl");
+const FAST_WGSL: &str = include_str!("fast.wgsl");
+
+/// Bytes that a copy kernel moves at a time.
+pub(crate) const VECTOR: u64 = 16;
+/// Workgroups that WebGPU allows in one dimension.
+const MAX_GROUPS: u64 = 65_535;
+
+/// One dispatch.
+pub(crate) struct Step {
+    pipeline: wgpu::ComputePipeline,
+    group: wgpu::BindGroup,
+    grid: [u32; 2],
+}
+
+impl Step {
+    fn new(
+        bench: &Bench,
+        [source, entry]: [&'static str; 2],
+        constants: &[(&str, f64)],
+        bindings: &[(u32, &wgpu::Buffer)],
+        groups: u64,
+    ) -> Self {
+        let label = Some(entry);
+        let module = bench.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label,
+            source: wgpu::ShaderSource::Wgsl(source.into()),
+        });
+        let pipeline = bench.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: None,
+            module: &module,
+            entry_point: Some(entry),
+            compilation_options: wgpu::PipelineCompilationOptions { constants, ..Default::default() },
+            cache: None,
+        });
+        let entries: Vec<_> = bindings
+            .iter()
+            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding: *binding, resource: buffer.as_entire_binding() })
+            .collect();
+        let group = bench.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &entries,
+        });
+        Self { pipeline, group, grid: grid(groups) }
+    }
+
+    pub(crate) fn record(&self, encoder: &mut wgpu::CommandEncoder) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.group, &[]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
+    }
+}
+
+/// So many workgroups, or a few more.
+fn grid(groups: u64) -> [u32; 2] {
+    let lines = groups.div_ceil(MAX_GROUPS);
+    [groups.div_ceil(lines) as u32, lines as u32]
+}
+
+pub(crate) fn storage_buffer(bench: &Bench, label: &str, size: u64) -> wgpu::Buffer {
+    bench.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size,
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    })
+}
+
+/// One way to copy a buffer.
+pub(crate) struct Copy {
+    pub(crate) name: &'static str,
+    groups: u64,
+    lanes: u64,
+    spacing: u64,
+    span: u64,
+    step: u64,
+}
+
+impl Copy {
+    /// Adapters differ in which is fastest: small workgroups with a chunk each on CPU adapters, wide ones that walk in step on GPUs.
+    pub(crate) fn all(bytes: u64) -> [Self; 3] {
+        let vectors = bytes / VECTOR;
+        [
+            Self::chunks("chunks_of_8", vectors, 8),
+            Self::grid("grid_of_64", vectors, 64),
+            Self::grid("grid_of_256", vectors, 256),
+        ]
+    }
+
+    fn chunks(name: &'static str, vectors: u64, lanes: u64) -> Self {
+        // lavapipe silently ends an invocation after 65 535 iterations.
+        let groups = vectors.div_ceil(lanes * 60_000).max(2048).min(vectors.div_ceil(lanes));
+        let span = vectors.div_ceil(groups);
+        Self { name, groups, lanes, spacing: span, span, step: lanes }
+    }
+
+    fn grid(name: &'static str, vectors: u64, lanes: u64) -> Self {
+        let groups = vectors.div_ceil(lanes).min(MAX_GROUPS);
+        Self { name, groups, lanes, spacing: lanes, span: vectors, step: groups * lanes }
+    }
+
+    pub(crate) fn bind(&self, bench: &Bench, source: &wgpu::Buffer, destination: &wgpu::Buffer) -> Step {
+        let constants = [("LANES", self.lanes), ("SPACING", self.spacing), ("SPAN", self.span), ("STEP", self.step)];
+        let constants = constants.map(|(name, value)| (name, value as f64));
+        Step::new(bench, [COPY_WGSL, "copy"], &constants, &[(0, source), (1, destination)], self.groups)
+    }
+}
+
+/// The destination ends up with these bytes.
+pub(crate) fn check_copy(bench: &Bench, copy: &Step, expected: &[u8], destination: &wgpu::Buffer) -> Outcome<()> {
+    let copied = bench.read(destination, |encoder| {
+        encoder.clear_buffer(destination, 0, None);
+        copy.record(encoder);
+    })?;
+    if copied == expected { Ok(()) } else { Err("the copy differs".into()) }
+}
+
+/// A hand-written cross-entropy with its mean: class indices, nothing ignored, f32.
+pub(crate) struct HandWritten {
+    steps: Vec<Step>,
+    total: wgpu::Buffer,
+    rows: usize,
+    wants_grad: bool,
+    pub(crate) scratch_bytes: u64,
+}
+
+/// Rows and bytes of logits that the peer-shaped kernel runs on at most: enough to fill any adapter, and it is slow on some.
+const PEER_MAX_ROWS: usize = 2048;
+const PEER_MAX_BYTES: usize = 4 << 20;
+/// Terms that one workgroup of fast.wgsl adds up.
+const FAST_CHUNK: usize = 4096;
+
+impl HandWritten {
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// How many of N rows the peer-shaped kernel runs on.
+    pub(crate) fn peer_rows([n, c]: [usize; 2]) -> usize {
+        n.min(PEER_MAX_ROWS).min((PEER_MAX_BYTES / (4 * c)).max(1))
+    }
+
+    /// Loss and gradient of the first rows.
+    pub(crate) fn peer(bench: &Bench, resident: &Resident, rows: usize, classes: usize) -> Option<Self> {
+        let (logits, labels) = (resident.get(Tensor::Input)?, resident.get(Tensor::Target)?);
+        let gradient = resident.get(Tensor::GradInput)?;
+        let losses = storage_buffer(bench, "losses", 4 * rows as u64);
+        let total = storage_buffer(bench, "total", 4);
+        let constants = [("ROWS", rows as f64), ("CLASSES", classes as f64), ("SCALE", 1.0 / rows as f64)];
+        let bindings = [(0, logits), (1, labels), (2, &losses), (3, gradient)];
+        let steps = vec![
+            Step::new(bench, [PEER_WGSL, "rows"], &constants, &bindings, rows as u64),
+            Step::new(bench, [PEER_WGSL, "mean"], &constants, &[(4, &losses), (5, &total)], 1),
+        ];
+        Some(Self { steps, total, rows, wants_grad: true, scratch_bytes: losses.size() })
+    }
+
+    /// `None` where it does not serve: it needs a single subgroup size and whole quads.
+    pub(crate) fn fast(bench: &Bench, resident: &Resident, [n, c]: [usize; 2], wants_grad: bool) -> Option<Self> {
+        let lanes = bench.ctx.facts()?.subgroup.filter(|(min, max)| min == max).map(|(size, _)| size)?;
+        if !c.is_multiple_of(4) {
+            return None;
+        }
+        let (logits, labels) = (resident.get(Tensor::Input)?, resident.get(Tensor::Target)?);
+        let gradient = resident.get(Tensor::GradInput)?;
+        let chunks = n.div_ceil(FAST_CHUNK);
+        let losses = storage_buffer(bench, "losses", 4 * n as u64);
+        let partial = storage_buffer(bench, "partial", 4 * chunks as u64);
+        let total = storage_buffer(bench, "total", 4);
+        let constants = |terms: usize, chunk: usize, scale: f64| {
+            [
+                ("LANES", f64::from(lanes)),
+                ("ROWS", terms as f64),
+                ("QUADS", (c / 4) as f64),
+                ("CHUNK", chunk as f64),
+                ("SCALE", scale),
+                ("GRID_X", f64::from(grid(n as u64)[0])),
+                ("WANT_GRAD", f64::from(u8::from(wants_grad))),
+            ]
+        };
+        let mean = 1.0 / n as f64;
+        let step = |entry, constants: &[(&str, f64)], bindings: &[(u32, &wgpu::Buffer)], groups| {
+            Step::new(bench, [FAST_WGSL, entry], constants, bindings, groups)
+        };
+        let bindings = [(0, logits), (1, labels), (2, &losses), (3, gradient)];
+        let mut steps = vec![step("rows", &constants(n, 0, mean), &bindings, n as u64)];
+        if chunks > 1 {
+            let bindings = [(4, &losses), (5, &partial)];
+            steps.push(step("sum", &constants(n, FAST_CHUNK, 1.0), &bindings, chunks as u64));
+            steps.push(step("sum", &constants(chunks, chunks, mean), &[(4, &partial), (5, &total)], 1));
+        } else {
+            steps.push(step("sum", &constants(n, n, mean), &[(4, &losses), (5, &total)], 1));
+        }
+        Some(Self { steps, total, rows: n, wants_grad, scratch_bytes: losses.size() + partial.size() })
+    }
+
+    pub(crate) fn record(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.steps.iter().for_each(|step| step.record(encoder));
+    }
+
+    /// The results agree with a reference over the same rows, within ten times what is asked of the crate.
+    pub(crate) fn check(&self, bench: &Bench, resident: &Resident, reference: &Answer) -> Outcome<()> {
+        let (Some(gradient), Some(expected), Some(loss)) =
+            (resident.get(Tensor::GradInput), &reference.grad_input, reference.scalar())
+        else {
+            return Err("no reference".into());
+        };
+        let tolerance = |largest| 10.0 * Storage::F32.tolerance(largest);
+        let total = bench.read(&self.total, |encoder| {
+            encoder.clear_buffer(&self.total, 0, None);
+            encoder.clear_buffer(gradient, 0, None);
+            self.record(encoder);
+        })?;
+        same_values(&Storage::F32.decode(&total), &[loss], tolerance)?;
+        if self.wants_grad {
+            let got = Storage::F32.decode(&bench.read(gradient, |_| {})?);
+            let expected: Vec<f32> =
+                expected.iter().take(self.rows * expected.len() / expected.shape()[0]).copied().collect();
+            same_values(&got[..expected.len()], &expected, tolerance)?;
+        }
+        Ok(())
+    }
+}

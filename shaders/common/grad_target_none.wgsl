@@ -1,0 +1,6 @@
+// Nobody asked for the gradient of the target, or it has none.
+
+const WANT_GRAD_TARGET = false;
+
+fn store_grad_target(at: u32, j: u32, bits: u32) {
+}

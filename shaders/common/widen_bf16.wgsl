@@ -1,0 +1,5 @@
+// From the 16 bits of a bf16 to the bits of the same number as an f32, whose upper half they are.
+
+fn widen(h: vec4<u32>) -> vec4<u32> {
+    return h << vec4<u32>(16u);
+}

@@ -1,0 +1,8 @@
+// The gradient of the input as f16 or bf16, four neighbouring elements at a time: 8-byte stores. narrow_*.wgsl says which type.
+
+@group(0) @binding(5) var<storage, read_write> grad_input: array<vec2<u32>>;
+
+fn write_quad(q: u32, bits: vec4<u32>) {
+    let h = narrow(bits);
+    grad_input[q] = vec2<u32>(h.x | (h.y << 16u), h.z | (h.w << 16u));
+}

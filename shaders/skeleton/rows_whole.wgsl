@@ -1,0 +1,31 @@
+// One group of lanes per row.
+
+@compute @workgroup_size(WORKGROUP)
+fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let in_band = u.frame.start + enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
+    if (in_band >= u.frame.rows) {
+        return;
+    }
+    let index = u.frame.first_row + in_band;
+    let at = row_start(in_band);
+    let quads = row_quads();
+
+    let row = open_row(index, at);
+    let skipped = skips_row(row);
+    var acc = acc_new();
+    if (ACCUMULATES && !skipped) {
+        acc = sum_quads(row, at, 0u, quads);
+    }
+    acc = acc_join(acc);
+    if (REVISITS) {
+        acc = revisit_join(acc, sum_again(row, acc, at, 0u, select(quads, 0u, skipped)));
+    }
+    let closed = finish_row(index, row, skipped, acc, lane == 0u);
+    if (WANT_GRAD || WANT_GRAD_TARGET) {
+        if (skipped) {
+            store_zeros(at, 0u, quads);
+        } else {
+            store_gradients(row, closed, at, 0u, quads);
+        }
+    }
+}

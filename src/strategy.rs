@@ -1,0 +1,347 @@
+//! How rows are shared out among invocations: the strategies, and the tables that choose one by adapter and shape.
+
+use std::ops::RangeInclusive;
+
+use crate::context::AdapterFacts;
+use crate::link::{Part, part};
+use crate::problem::RowShape;
+
+/// How the rows are shared out among invocations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RowStrategy {
+    /// One invocation per row (per position, where the class axis is not last).
+    Thread,
+    /// One invocation per `rows` rows of few classes, read once and kept in registers.
+    Tile {
+        /// Rows of an invocation: 1, 2 or 4, such that they begin and end at a multiple of four logits.
+        rows: u32,
+    },
+    /// One subgroup per row, which is its whole workgroup: no barriers.
+    Subgroup {
+        /// Size of the subgroup.
+        lanes: u32,
+    },
+    /// One workgroup per row, reduced in workgroup memory.
+    Workgroup {
+        /// Invocations of the workgroup.
+        lanes: u32,
+    },
+    /// The same, and the row is read once and kept in workgroup memory for the gradient.
+    Kept {
+        /// Invocations of the workgroup.
+        lanes: u32,
+    },
+    /// Several groups per row, for few long rows: a subgroup each where `lanes` is its size, else a workgroup.
+    Split {
+        /// Invocations of a group.
+        lanes: u32,
+        /// Groups of a row, at most as many as lanes.
+        parts: u32,
+    },
+}
+
+/// Invocations of a workgroup whose invocations are independent.
+pub(crate) const INDEPENDENT: u32 = 64;
+/// Logits that an invocation can keep: the length of `tile` in rows_tile.wgsl.
+const TILE_LOGITS: usize = 64;
+/// lavapipe ends an invocation silently after 65 535 loop iterations in all its loops together.
+const MAX_ITERATIONS: usize = 60_000;
+/// Groups that keep a device busy when few rows are split; more only add partial sums to join.
+const BUSY_GROUPS: usize = 512;
+/// Bytes of a vector in workgroup memory.
+const QUAD_BYTES: usize = 16;
+
+/// One line of a table: where a way to go about the rows is the one to take.
+struct Regime {
+    classes: RangeInclusive<usize>,
+    rows: RangeInclusive<usize>,
+    way: Way,
+    why: &'static str,
+}
+
+/// A strategy but for what follows from adapter and shape.
+#[derive(Clone, Copy)]
+enum Way {
+    Thread,
+    Tile,
+    Subgroup,
+    Workgroup(u32),
+    Kept(u32),
+    Split(u32),
+}
+
+const ANY: RangeInclusive<usize> = 0..=usize::MAX;
+
+const fn regime(classes: RangeInclusive<usize>, rows: RangeInclusive<usize>, way: Way, why: &'static str) -> Regime {
+    Regime { classes, rows, way, why }
+}
+
+/// GPUs: the first line that holds and that the adapter can run.
+const GPU: &[Regime] = &[
+    regime(0..=32, ANY, Way::Tile, "few classes: a thread keeps whole rows in registers, one read"),
+    regime(0..=32, ANY, Way::Thread, "few classes: lanes of a group would idle"),
+    regime(33..=256, ANY, Way::Subgroup, "a subgroup per row: no barrier"),
+    regime(16_384..=usize::MAX, 0..=64, Way::Split(256), "few long rows: one group each would leave the device idle"),
+    regime(0..=1024, ANY, Way::Kept(64), "a workgroup per row, kept in workgroup memory: one read"),
+    regime(1025..=8192, ANY, Way::Kept(256), "a workgroup per row, kept in workgroup memory: one read"),
+    regime(0..=1024, ANY, Way::Workgroup(64), "a workgroup per row, read twice"),
+    regime(ANY, ANY, Way::Workgroup(256), "a workgroup per row, read twice, the second time from the cache"),
+];
+
+/// CPU adapters: lanes are SIMD, barriers cost more than anything else, and the row lies in a cache anyway.
+const CPU: &[Regime] = &[
+    regime(0..=16, ANY, Way::Tile, "CPU adapter, few classes: a thread keeps whole rows in registers, one read"),
+    regime(0..=512, ANY, Way::Thread, "CPU adapter: neighbouring rows share the cost of opening and closing a row"),
+    regime(16_384..=usize::MAX, 0..=8, Way::Split(8), "CPU adapter: few long rows, fewer than cores"),
+    regime(ANY, ANY, Way::Subgroup, "CPU adapter: barriers are expensive, a subgroup needs none"),
+    regime(ANY, ANY, Way::Thread, "CPU adapter without a fixed subgroup size: a thread needs no barriers"),
+    regime(ANY, ANY, Way::Workgroup(256), "CPU adapter: fewer lanes would loop too often"),
+];
+
+/// What a row kernel is asked for, besides the adapter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Demand {
+    pub(crate) shape: RowShape,
+    /// Lists of labels, compared class by class: neither kept, split nor tiled.
+    pub(crate) lists: bool,
+}
+
+impl RowStrategy {
+    /// Lanes that share a row (or a part of one).
+    #[must_use]
+    pub fn lanes(self) -> u32 {
+        match self {
+            Self::Thread | Self::Tile { .. } => 1,
+            Self::Subgroup { lanes } | Self::Workgroup { lanes } | Self::Kept { lanes } | Self::Split { lanes, .. } => {
+                lanes
+            }
+        }
+    }
+
+    /// Invocations of a workgroup.
+    pub(crate) fn workgroup(self) -> u32 {
+        match self {
+            Self::Thread | Self::Tile { .. } => INDEPENDENT,
+            _ => self.lanes(),
+        }
+    }
+
+    /// Rows that a workgroup takes, if it takes whole ones.
+    pub(crate) fn rows_per_workgroup(self) -> usize {
+        let rows = if let Self::Tile { rows } = self { rows } else { 1 };
+        (rows * self.workgroup() / self.lanes()) as usize
+    }
+
+    /// The file that reduces over the lanes of a group.
+    pub(crate) fn part(self, facts: &AdapterFacts) -> Part {
+        let subgroup = || facts.subgroup == Some((self.lanes(), self.lanes()));
+        match self {
+            Self::Thread | Self::Tile { .. } => part!("common/group_single.wgsl"),
+            Self::Subgroup { .. } => part!("common/group_subgroup.wgsl"),
+            Self::Split { .. } if subgroup() => part!("common/group_subgroup.wgsl"),
+            Self::Workgroup { .. } | Self::Kept { .. } | Self::Split { .. } => part!("common/group_shared.wgsl"),
+        }
+    }
+
+    pub(crate) fn constants(self) -> Vec<(&'static str, u32)> {
+        vec![("LANES", self.lanes()), ("WORKGROUP", self.workgroup())]
+    }
+
+    /// Quads of each part of a split row: whole blocks of all lanes.
+    pub(crate) fn part_quads(self, classes: usize) -> usize {
+        let parts = if let Self::Split { parts, .. } = self { parts as usize } else { 1 };
+        classes.div_ceil(4).div_ceil(parts).next_multiple_of(4 * self.lanes() as usize)
+    }
+
+    /// Loop iterations at most, of all the loops that the rows of one SIMD vector may take between them: sums over the classes
+    /// by blocks of four quads; the gradient, the zeros of an ignored row and a second pass and the search for -inf by
+    /// single quads; with lists of labels, three times every quad against every quad.
+    pub(crate) fn iterations(self, classes: usize, lists: bool) -> usize {
+        let lanes = self.lanes() as usize;
+        let quads = match self {
+            Self::Split { .. } => self.part_quads(classes) / lanes,
+            _ => classes.div_ceil(4 * lanes),
+        };
+        // `classify` of cross-entropy searches the whole row, whatever the part.
+        let search = classes.div_ceil(4 * lanes);
+        if lists { 3 * quads * classes.div_ceil(4) } else { 3 * quads + search + quads / 4 + 4 }
+    }
+
+    /// Whether the adapter can run it on rows of so many classes.
+    #[must_use]
+    pub fn serves(self, facts: &AdapterFacts, classes: usize) -> bool {
+        let shape = RowShape { outer: usize::MAX, classes, inner: 1, axis: 1 };
+        self.runs(facts, Demand { shape, lists: false })
+    }
+
+    pub(crate) fn runs(self, facts: &AdapterFacts, demand: Demand) -> bool {
+        let Demand { shape, lists, .. } = demand;
+        let workgroup = |lanes: u32, bytes: usize| {
+            // group_shared.wgsl: sixteen lanes combine four cells each at least, and leave sixteen more.
+            let cells = 4 * (lanes as usize + 16);
+            let memory = facts.max_workgroup_memory as usize;
+            lanes.is_power_of_two() && (64..=facts.max_invocations).contains(&lanes) && cells + bytes <= memory
+        };
+        let fits = match self {
+            Self::Thread => true,
+            Self::Tile { rows } => {
+                let logits = rows as usize * shape.classes;
+                let whole = [1, 2, 4].contains(&rows) && logits.is_multiple_of(4) && logits <= TILE_LOGITS;
+                whole && shape.inner == 1 && !lists
+            }
+            Self::Subgroup { lanes } => facts.subgroup == Some((lanes, lanes)),
+            Self::Workgroup { lanes } => workgroup(lanes, 0),
+            Self::Kept { lanes } => {
+                lanes > 0 && !lists && workgroup(lanes, QUAD_BYTES.saturating_mul(shape.classes.div_ceil(4)))
+            }
+            Self::Split { lanes, parts } => {
+                let group = facts.subgroup == Some((lanes, lanes)) || (!facts.is_cpu && workgroup(lanes, 0));
+                // A part that would have no quads would read past the row.
+                let whole = parts > 0 && parts <= lanes && {
+                    let quads = shape.classes.div_ceil(4);
+                    self.part_quads(shape.classes) * (parts as usize - 1) < quads
+                };
+                group && whole && shape.inner == 1 && !lists && facts.max_storage_buffers >= 8
+            }
+        };
+        fits && (!facts.is_cpu || self.iterations(shape.classes, lists) <= MAX_ITERATIONS)
+    }
+
+    /// The strategy for rows of this shape on this adapter, and the reason.
+    pub(crate) fn choose(facts: &AdapterFacts, demand: Demand) -> (Self, &'static str) {
+        if demand.shape.inner > 1 {
+            return (Self::Thread, "class axis not last: neighbouring positions are neighbours in memory");
+        }
+        Self::candidates(facts, demand).into_iter().next().unwrap_or((Self::Thread, "no other strategy serves this adapter"))
+    }
+
+    /// Every line of the adapter's table that holds for the shape and that the adapter can run, the best guess first.
+    pub(crate) fn candidates(facts: &AdapterFacts, demand: Demand) -> Vec<(Self, &'static str)> {
+        let shape = demand.shape;
+        let table = if facts.is_cpu { CPU } else { GPU };
+        table
+            .iter()
+            .filter(|regime| regime.classes.contains(&shape.classes) && regime.rows.contains(&shape.rows()))
+            .filter_map(|regime| Some((regime.way.strategy(facts, shape)?, regime.why)))
+            .filter(|(strategy, _)| strategy.runs(facts, demand))
+            .collect()
+    }
+
+    /// For sums over items.
+    pub(crate) fn for_reduction(facts: &AdapterFacts) -> Self {
+        match facts.subgroup {
+            Some((min, max)) if facts.is_cpu && min == max => Self::Subgroup { lanes: min },
+            _ => Self::Workgroup { lanes: 256.min(prev_power_of_two(facts.max_invocations)) },
+        }
+    }
+}
+
+impl Way {
+    fn strategy(self, facts: &AdapterFacts, shape: RowShape) -> Option<RowStrategy> {
+        let subgroup = facts.subgroup.filter(|(min, max)| min == max).map(|(lanes, _)| lanes);
+        match self {
+            Self::Thread => Some(RowStrategy::Thread),
+            Self::Tile => {
+                let whole = |rows: &u32| (*rows as usize * shape.classes).is_multiple_of(4);
+                [1, 2, 4].into_iter().find(whole).map(|rows| RowStrategy::Tile { rows })
+            }
+            Self::Subgroup => subgroup.map(|lanes| RowStrategy::Subgroup { lanes }),
+            Self::Workgroup(lanes) => Some(RowStrategy::Workgroup { lanes }),
+            Self::Kept(lanes) => Some(RowStrategy::Kept { lanes }),
+            Self::Split(lanes) => {
+                let lanes = if facts.is_cpu { subgroup? } else { lanes };
+                let blocks = shape.classes / (16 * lanes as usize);
+                let wanted = (BUSY_GROUPS / shape.rows().max(1)).clamp(2, lanes as usize).min(blocks.max(1)) as u32;
+                // Parts of equal length, the last one not empty.
+                let quads = RowStrategy::Split { lanes, parts: wanted }.part_quads(shape.classes);
+                Some(RowStrategy::Split { lanes, parts: shape.classes.div_ceil(4).div_ceil(quads) as u32 })
+            }
+        }
+    }
+}
+
+fn prev_power_of_two(n: u32) -> u32 {
+    1 << n.max(1).ilog2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::losses::Loss;
+    use crate::plan::Plan;
+    use crate::problem::{Problem, TargetKind};
+    use crate::CrossEntropy;
+
+    fn minimum() -> AdapterFacts {
+        AdapterFacts::default()
+    }
+
+    fn software(subgroup: Option<(u32, u32)>) -> AdapterFacts {
+        AdapterFacts { is_cpu: true, subgroup, ..minimum() }
+    }
+
+    fn plan(loss: &dyn Loss, problem: &Problem, facts: &AdapterFacts) -> Result<Plan, Error> {
+        Plan::new(&loss.kernel(problem)?, problem, facts, None)
+    }
+
+    #[test]
+    fn the_strategy_follows_from_adapter_and_shape() {
+        use RowStrategy::{Kept, Split, Subgroup, Thread, Tile, Workgroup};
+        let gpu = AdapterFacts { subgroup: Some((32, 32)), max_invocations: 1024, ..minimum() };
+        let small = AdapterFacts { max_invocations: 64, ..minimum() };
+        let table: [(&AdapterFacts, &[usize], RowStrategy); 26] = [
+            (&minimum(), &[8, 10], Tile { rows: 2 }),
+            (&minimum(), &[8, 16], Tile { rows: 1 }),
+            (&minimum(), &[8, 15], Tile { rows: 4 }),
+            (&minimum(), &[8, 17], Thread),
+            (&minimum(), &[8, 32], Tile { rows: 1 }),
+            (&minimum(), &[8, 33], Kept { lanes: 64 }),
+            (&gpu, &[8, 33], Subgroup { lanes: 32 }),
+            (&gpu, &[8, 257], Kept { lanes: 64 }),
+            (&minimum(), &[8, 1024], Kept { lanes: 64 }),
+            (&minimum(), &[8, 1025], Kept { lanes: 256 }),
+            (&minimum(), &[8, 4096], Workgroup { lanes: 256 }),
+            (&gpu, &[80, 50_257], Workgroup { lanes: 256 }),
+            (&gpu, &[8, 16_384], Split { lanes: 256, parts: 4 }),
+            (&gpu, &[1, 262_144], Split { lanes: 256, parts: 64 }),
+            (&minimum(), &[2, 1000, 7, 7], Thread),
+            (&minimum(), &[2, 1000, 1, 1], Kept { lanes: 64 }),
+            (&minimum(), &[1000], Kept { lanes: 64 }),
+            (&small, &[8, 500], Kept { lanes: 64 }),
+            (&small, &[80, 50_257], Thread),
+            (&software(Some((8, 8))), &[8, 10], Tile { rows: 2 }),
+            (&software(Some((8, 8))), &[8, 512], Thread),
+            (&software(Some((8, 8))), &[8, 513], Subgroup { lanes: 8 }),
+            (&software(Some((8, 8))), &[9, 262_144], Subgroup { lanes: 8 }),
+            (&software(Some((8, 8))), &[2, 262_144], Split { lanes: 8, parts: 8 }),
+            (&software(Some((4, 8))), &[8, 1025], Thread),
+            (&software(None), &[8, 1025], Thread),
+        ];
+        for (facts, shape, expected) in table {
+            let plan = plan(&CrossEntropy::new(), &Problem::new(shape, TargetKind::Indices), facts).unwrap();
+            assert_eq!(plan.strategy.0, expected, "{shape:?}: {}", plan.strategy.1);
+        }
+    }
+
+    /// A CPU adapter ends an invocation that loops too often, silently: rather more lanes, then an error.
+    #[test]
+    fn loops_are_bounded_where_the_adapter_bounds_them() {
+        for classes in (0..24).map(|power| 1 << power).flat_map(|c| [c - c / 3, c, c + 1]).filter(|&c| c > 0) {
+            for facts in [software(None), software(Some((8, 8))), software(Some((4, 16)))] {
+                let facts = AdapterFacts { max_binding: 1 << 40, ..facts };
+                match plan(&CrossEntropy::new(), &Problem::rows(2, classes), &facts) {
+                    Ok(plan) => {
+                        assert!(plan.strategy.0.iterations(classes, false) <= MAX_ITERATIONS, "{classes} {plan:?}");
+                    }
+                    Err(error) => {
+                        assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+                        assert!(classes > 400_000 || facts.subgroup != Some((8, 8)) && classes > 50_257, "{classes} classes are refused: {error}");
+                    }
+                }
+            }
+            let unbounded = AdapterFacts { max_binding: 1 << 40, ..minimum() };
+            plan(&CrossEntropy::new(), &Problem::rows(2, classes), &unbounded).expect("a GPU has no such bound");
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Rows of the report: what the driver said of a kernel, and the tables made of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::path::Path;
+use std::{fs, io};
+
+use crate::cases::FAMILIES;
+use crate::radv::Compiled;
+
+/// One kernel, compiled for one family in one way.
+#[derive(Debug, Default)]
+pub(crate) struct Row {
+    pub(crate) kernel: String,
+    pub(crate) strategy: String,
+    pub(crate) options: String,
+    pub(crate) classes: String,
+    pub(crate) calls: String,
+    /// 16-byte accesses are possible: classes, or items, are a multiple of 4 and neighbours in memory.
+    pub(crate) quads: bool,
+    pub(crate) family: String,
+    pub(crate) checks: String,
+    pub(crate) stats: Stats,
+}
+
+/// Numbers that are counted, each with the heading of its column.
+macro_rules! stats {
+    ($($field:ident: $heading:literal,)*) => {
+        #[derive(Debug, Default, Clone, Copy)]
+        pub(crate) struct Stats { $($field: u64,)* }
+
+        impl Stats {
+            const HEADINGS: &[&str] = &[$($heading),*];
+
+            fn values(&self) -> Vec<u64> {
+                vec![$(self.$field),*]
+            }
+
+            fn from_values(mut values: impl Iterator<Item = u64>) -> Option<Self> {
+                Some(Self { $($field: values.next()?,)* })
+            }
+        }
+    };
+}
+
+stats! {
+    vgprs: "VGPRs",
+    sgprs: "SGPRs",
+    spilled_vgprs: "spilled VGPRs",
+    spilled_sgprs: "spilled SGPRs",
+    scratch: "scratch",
+    lds: "LDS",
+    occupancy: "waves",
+    load16: "ld 16",
+    load8: "ld 8",
+    load4: "ld 4",
+    load2: "ld 2",
+    looped_load4: "ld 4 in loops",
+    store16: "st 16",
+    store8: "st 8",
+    store4: "st 4",
+    store2: "st 2",
+    looped_store4: "st 4 in loops",
+    barriers: "barriers",
+    looped_barriers: "barriers in loops",
+    instructions: "instructions",
+}
+
+impl Stats {
+    pub(crate) fn new(compiled: &Compiled) -> Self {
+        let of =
+            |name: &str| compiled.statistics.iter().find(|(found, _)| found == name).map_or(0, |&(_, value)| value);
+        let mut stats = Self {
+            vgprs: of("VGPRs"),
+            sgprs: of("SGPRs"),
+            spilled_vgprs: of("Spilled VGPRs"),
+            spilled_sgprs: of("Spilled SGPRs"),
+            scratch: of("Scratch size"),
+            lds: of("LDS size"),
+            occupancy: of("Subgroups per SIMD"),
+            instructions: of("Instructions"),
+            ..Self::default()
+        };
+        let lines: Vec<&str> = compiled.assembly.lines().map(str::trim).collect();
+        let looped = loops(&lines);
+        for (line, looped) in lines.iter().zip(looped) {
+            let mnemonic = line.split_whitespace().next().unwrap_or_default();
+            if mnemonic == "s_barrier" {
+                stats.barriers += 1;
+                stats.looped_barriers += u64::from(looped);
+            }
+            let Some((is_load, width)) = access(mnemonic) else { continue };
+            let (counted, in_loops) = match (is_load, width) {
+                (true, 16) => (&mut stats.load16, None),
+                (true, 8) => (&mut stats.load8, None),
+                (true, 4) => (&mut stats.load4, Some(&mut stats.looped_load4)),
+                (true, _) => (&mut stats.load2, None),
+                (false, 16) => (&mut stats.store16, None),
+                (false, 8) => (&mut stats.store8, None),
+                (false, 4) => (&mut stats.store4, Some(&mut stats.looped_store4)),
+                (false, _) => (&mut stats.store2, None),
+            };
+            *counted += 1;
+            if let Some(in_loops) = in_loops.filter(|_| looped) {
+                *in_loops += 1;
+            }
+        }
+        stats
+    }
+
+    /// Registers and bytes that did not fit and went to memory.
+    pub(crate) fn spills(&self) -> u64 {
+        self.spilled_vgprs + self.spilled_sgprs + self.scratch
+    }
+}
+
+/// Whether an instruction accesses a buffer per lane: true for a load, and the bytes (12 counts as 8). Two names each, of
+/// GFX9 and 10, and of GFX11. Values that are the same in all lanes come by scalar loads, which are not counted.
+fn access(mnemonic: &str) -> Option<(bool, u32)> {
+    let rest = mnemonic.strip_prefix("buffer_").or_else(|| mnemonic.strip_prefix("global_"))?;
+    let (is_load, width) = match rest.strip_prefix("load_") {
+        Some(width) => (true, width),
+        None => (false, rest.strip_prefix("store_")?),
+    };
+    let bytes = match width {
+        "dwordx4" | "b128" => 16,
+        "dwordx3" | "b96" | "dwordx2" | "b64" => 8,
+        "dword" | "b32" => 4,
+        _ => 2,
+    };
+    Some((is_load, bytes))
+}
+
+/// Which lines lie between a label and a later branch back to it.
+fn loops(lines: &[&str]) -> Vec<bool> {
+    let labels: HashMap<&str, usize> =
+        lines.iter().enumerate().filter_map(|(at, line)| Some((line.strip_suffix(':')?, at))).collect();
+    let mut looped = vec![false; lines.len()];
+    for (at, line) in lines.iter().enumerate() {
+        let mut words = line.split_whitespace();
+        let branches = words.next().is_some_and(|word| word.starts_with("s_cbranch") || word.starts_with("s_branch"));
+        let back =
+            words.next().filter(|_| branches).and_then(|label| labels.get(label)).filter(|&&target| target <= at);
+        if let Some(&target) = back {
+            looped[target..=at].fill(true);
+        }
+    }
+    looped
+}
+
+const TEXTS: &[&str] = &["kernel", "strategy", "options", "classes", "calls", "quads", "family", "checks"];
+
+impl Row {
+    fn texts(&self) -> [&str; TEXTS.len()] {
+        let quads = if self.quads { "yes" } else { "no" };
+        [&self.kernel, &self.strategy, &self.options, &self.classes, &self.calls, quads, &self.family, &self.checks]
+    }
+
+    fn fields(&self) -> Vec<String> {
+        let numbers = self.stats.values();
+        self.texts().iter().map(|text| (*text).to_owned()).chain(numbers.iter().map(u64::to_string)).collect()
+    }
+
+    /// One line for [`Row::from_line`].
+    pub(crate) fn line(&self) -> String {
+        self.fields().join("\t")
+    }
+
+    pub(crate) fn from_line(line: &str) -> Option<Self> {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let (texts, numbers) = fields.split_at_checked(TEXTS.len())?;
+        let [kernel, strategy, options, classes, calls, quads, family, checks] = texts else { return None };
+        Some(Self {
+            kernel: (*kernel).into(),
+            strategy: (*strategy).into(),
+            options: (*options).into(),
+            classes: (*classes).into(),
+            calls: (*calls).into(),
+            quads: *quads == "yes",
+            family: (*family).into(),
+            checks: (*checks).into(),
+            stats: Stats::from_values(numbers.iter().map_while(|number| number.parse().ok()))?,
+        })
+    }
+}
+
+/// Brings what the families made of one kernel together; kernels stay in the order in which the first family had them.
+pub(crate) fn sort(rows: &mut [Row]) {
+    let mut places = HashMap::new();
+    for row in &*rows {
+        let next = places.len();
+        places.entry((row.kernel.clone(), row.strategy.clone(), row.options.clone())).or_insert(next);
+    }
+    rows.sort_by_cached_key(|row| places[&(row.kernel.clone(), row.strategy.clone(), row.options.clone())]);
+}
+
+/// The full table, columns aligned.
+pub(crate) fn text(rows: &[Row]) -> String {
+    let headings: Vec<String> = TEXTS.iter().chain(Stats::HEADINGS).map(|heading| (*heading).to_owned()).collect();
+    let lines: Vec<Vec<String>> = [headings].into_iter().chain(rows.iter().map(Row::fields)).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        for (column, (field, &width)) in line.iter().zip(&widths).enumerate() {
+            let _ =
+                if column < TEXTS.len() { write!(text, "{field:width$}  ") } else { write!(text, "{field:>width$}  ") };
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
+
+pub(crate) fn csv(rows: &[Row]) -> String {
+    let headings = TEXTS.iter().chain(Stats::HEADINGS).copied().collect::<Vec<_>>().join(",");
+    let quoted = |field: String| if field.contains(',') { format!("\"{field}\"") } else { field };
+    let line = |row: &Row| row.fields().into_iter().map(quoted).collect::<Vec<_>>().join(",");
+    [headings].into_iter().chain(rows.iter().map(line)).map(|line| line + "\n").collect()
+}
+
+/// What should not be: spills, scratch, and narrow accesses in loops where wide ones are possible; and where it is.
+pub(crate) fn findings(rows: &[Row]) -> Vec<String> {
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for row in rows {
+        let stats = &row.stats;
+        let spilled = format!(
+            "{} VGPRs and {} SGPRs spilled, {} bytes of scratch",
+            stats.spilled_vgprs, stats.spilled_sgprs, stats.scratch
+        );
+        let narrow = format!("4-byte accesses in loops: {} loads, {} stores", stats.looped_load4, stats.looped_store4);
+        let all = [(stats.spills() > 0, spilled), (row.quads && stats.looped_load4 + stats.looped_store4 > 0, narrow)];
+        for (_, what) in all.into_iter().filter(|(is, _)| *is) {
+            let what = format!("`{}` {} [{}]: {what}", row.kernel, row.strategy, row.options);
+            let place = format!("{} {}", row.family, row.checks);
+            match found.iter_mut().find(|(known, _)| *known == what) {
+                Some((_, places)) => places.push(place),
+                None => found.push((what, vec![place])),
+            }
+        }
+    }
+    let places: BTreeMap<(&str, &str), ()> =
+        rows.iter().map(|row| ((row.family.as_str(), row.checks.as_str()), ())).collect();
+    let line = |(what, at): (String, Vec<String>)| {
+        if at.len() == places.len() { what } else { format!("{what} ({})", at.join(", ")) }
+    };
+    found.into_iter().map(line).collect()
+}
+
+const BEGIN: &str = "<!-- cargo xtask isa --write: begin -->\n";
+const END: &str = "<!-- cargo xtask isa --write: end -->\n";
+
+/// Replaces what stands between the markers of a file.
+pub(crate) fn write(path: &Path, rows: &[Row]) -> io::Result<()> {
+    let old = fs::read_to_string(path)?;
+    let parts = old.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let (before, after) = parts.ok_or_else(|| io::Error::other(format!("has no lines {BEGIN}{END}")))?;
+    fs::write(path, format!("{before}{BEGIN}\n{}\n{END}{after}", markdown(rows)))
+}
+
+/// The worst of each kernel and strategy, over options, calls, shapes and checks; a value per family.
+fn markdown(rows: &[Row]) -> String {
+    let mut groups: Vec<(&str, &str, Vec<&Row>)> = Vec::new();
+    for row in rows {
+        let place = groups.iter().position(|(kernel, strategy, _)| *kernel == row.kernel && *strategy == row.strategy);
+        let place = place.unwrap_or_else(|| {
+            groups.push((&row.kernel, &row.strategy, Vec::new()));
+            groups.len() - 1
+        });
+        groups[place].2.push(row);
+    }
+    let families: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
+    let mut text = format!(
+        "Values for {}; the worst of each kernel and strategy.\n\n\
+         | kernel | strategy | variants | VGPRs | SGPRs | waves | LDS | barriers | in loops | 4-byte ld, st in loops | spilled | scratch |\n\
+         |---|---|---:|---|---|---|---|---|---|---|---|---|\n",
+        families.join(" / ")
+    );
+    for (kernel, strategy, rows) in &groups {
+        let per_family = |pick: &dyn Fn(&Stats) -> u64, least: bool| {
+            let values = families.iter().map(|family| {
+                let of_family = rows.iter().filter(|row| row.family == *family).map(|row| pick(&row.stats));
+                if least { of_family.min() } else { of_family.max() }.unwrap_or(0)
+            });
+            let values: Vec<String> = values.map(|value| value.to_string()).collect();
+            if values.iter().all(|value| *value == values[0]) { values[0].clone() } else { values.join(" / ") }
+        };
+        let worst = |pick: &dyn Fn(&Stats) -> u64| per_family(pick, false);
+        // The same variants are compiled for every family and with every kind of checks.
+        let variants: BTreeMap<&str, usize> = rows.iter().fold(BTreeMap::new(), |mut counts, row| {
+            *counts.entry(row.family.as_str()).or_default() += usize::from(row.checks == rows[0].checks);
+            counts
+        });
+        let narrow = if rows.iter().any(|row| row.quads) {
+            let quads: Vec<&&Row> = rows.iter().filter(|row| row.quads).collect();
+            let most = |pick: fn(&Stats) -> u64| quads.iter().map(|row| pick(&row.stats)).max().unwrap_or(0);
+            format!("{}, {}", most(|s| s.looped_load4), most(|s| s.looped_store4))
+        } else {
+            "-".into()
+        };
+        let _ = writeln!(
+            text,
+            "| `{kernel}` | {strategy} | {} | {} | {} | {} | {} | {} | {} | {narrow} | {} | {} |",
+            variants.values().max().unwrap_or(&0),
+            worst(&|s| s.vgprs),
+            worst(&|s| s.sgprs),
+            per_family(&|s| s.occupancy, true),
+            worst(&|s| s.lds),
+            worst(&|s| s.barriers),
+            worst(&|s| s.looped_barriers),
+            worst(&|s| s.spilled_vgprs + s.spilled_sgprs),
+            worst(&|s| s.scratch),
+        );
+    }
+    let findings = findings(rows);
+    let _ = writeln!(text, "\n{} findings among {} rows of the full table:\n", findings.len(), rows.len());
+    findings.iter().for_each(|finding| text.push_str(&format!("- {finding}\n")));
+    text.truncate(text.trim_end().len());
+    text + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Compiled, Row, Stats};
+
+    #[test]
+    fn accesses_are_counted_by_width_and_by_loop() {
+        let assembly = "BB0:
+            s_load_dwordx4 s[4:7], s[2:3], 0x0      ; c00a0101 00000000
+            buffer_load_dword v1, v0, s[4:7], 0 offen
+            s_cbranch_scc1 BB3
+        BB1:
+            buffer_load_dwordx4 v[4:7], v0, s[4:7], 0 offen
+            buffer_load_b32 v1, v0, s[4:7], 0 offen
+            s_barrier
+            global_store_b64 v0, v[4:5], s[2:3]
+            s_cbranch_scc0 BB1                      ; bf84fff0
+        BB3:
+            buffer_store_short v1, v0, s[8:11], 0 offen
+            s_barrier";
+        let statistics = vec![("VGPRs".into(), 24), ("Spilled SGPRs".into(), 3)];
+        let stats = Stats::new(&Compiled { statistics, assembly: assembly.into() });
+        assert_eq!((stats.vgprs, stats.spills()), (24, 3));
+        assert_eq!((stats.load16, stats.load8, stats.load4, stats.looped_load4), (1, 0, 2, 1));
+        assert_eq!((stats.store16, stats.store8, stats.store4, stats.store2), (0, 1, 0, 1));
+        assert_eq!((stats.barriers, stats.looped_barriers), (2, 1));
+    }
+
+    #[test]
+    fn a_row_survives_its_line() {
+        let stats = Stats { vgprs: 48, instructions: 7, ..Stats::default() };
+        let row = Row { kernel: "nll.rows".into(), quads: true, family: "NAVI21".into(), stats, ..Row::default() };
+        assert_eq!(Row::from_line(&row.line()).unwrap().fields(), row.fields());
+        assert!(Row::from_line("nll.rows\t").is_none());
+    }
+}
