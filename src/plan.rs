@@ -252,8 +252,8 @@ impl Planner<'_> {
 
     fn row_strategy(&self, shape: RowShape, forced: Option<RowStrategy>) -> Result<(RowStrategy, &'static str), Error> {
         let demand = self.demand(shape);
-        let (strategy, reason) = forced
-            .map_or_else(|| RowStrategy::choose(self.facts, demand), |given| (given, "forced by the caller"));
+        let (strategy, reason) =
+            forced.map_or_else(|| RowStrategy::choose(self.facts, demand), |given| (given, "forced by the caller"));
         if strategy.runs(self.facts, demand) {
             return Ok((strategy, reason));
         }
@@ -445,11 +445,8 @@ impl Planner<'_> {
         let mut start = 0;
         while start < shape.outer && shape.inner > 0 {
             let outer = per_band.min(shape.outer - start);
-            let frame = Frame {
-                rows: (outer * shape.inner) as u32,
-                first_row: (start * shape.inner) as u32,
-                ..self.frame()
-            };
+            let frame =
+                Frame { rows: (outer * shape.inner) as u32, first_row: (start * shape.inner) as u32, ..self.frame() };
             self.push_band(plan, shape, items, frame)?;
             start += outer;
         }
@@ -505,7 +502,8 @@ impl Planner<'_> {
     ) -> Result<(), Error> {
         let grid = self.grid(units.div_ceil(strategy.rows_per_workgroup()))?;
         let frame = Frame { grid_x: grid[0], ..frame };
-        let (tile, split) = (matches!(strategy, RowStrategy::Tile { .. }), matches!(strategy, RowStrategy::Split { .. }));
+        let (tile, split) =
+            (matches!(strategy, RowStrategy::Tile { .. }), matches!(strategy, RowStrategy::Split { .. }));
         let quads = tile || (shape.inner == 1 && shape.classes.is_multiple_of(4));
         let wants_grad_target = self.wants(Want::GRAD_TARGET);
         let stats = self.wants(Want::STATS);
@@ -533,7 +531,11 @@ impl Planner<'_> {
         parts.extend([
             self.sample_weight_part(),
             if stats { part!("common/stats_bound.wgsl") } else { part!("common/stats_none.wgsl") },
-            if wants_grad_target { part!("common/grad_target_bound.wgsl") } else { part!("common/grad_target_none.wgsl") },
+            if wants_grad_target {
+                part!("common/grad_target_bound.wgsl")
+            } else {
+                part!("common/grad_target_none.wgsl")
+            },
             part!("common/labels.wgsl"),
             part!("common/softmax.wgsl"),
             part!("common/extended.wgsl"),

@@ -212,7 +212,10 @@ impl RowStrategy {
         if demand.shape.inner > 1 {
             return (Self::Thread, "class axis not last: neighbouring positions are neighbours in memory");
         }
-        Self::candidates(facts, demand).into_iter().next().unwrap_or((Self::Thread, "no other strategy serves this adapter"))
+        Self::candidates(facts, demand)
+            .into_iter()
+            .next()
+            .unwrap_or((Self::Thread, "no other strategy serves this adapter"))
     }
 
     /// Every line of the adapter's table that holds for the shape and that the adapter can run, the best guess first.
@@ -267,11 +270,11 @@ fn prev_power_of_two(n: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CrossEntropy;
     use crate::error::Error;
     use crate::losses::Loss;
     use crate::plan::Plan;
     use crate::problem::{Problem, TargetKind};
-    use crate::CrossEntropy;
 
     fn minimum() -> AdapterFacts {
         AdapterFacts::default()
@@ -336,7 +339,10 @@ mod tests {
                     }
                     Err(error) => {
                         assert!(matches!(error, Error::Unsupported { .. }), "{error}");
-                        assert!(classes > 400_000 || facts.subgroup != Some((8, 8)) && classes > 50_257, "{classes} classes are refused: {error}");
+                        assert!(
+                            classes > 400_000 || facts.subgroup != Some((8, 8)) && classes > 50_257,
+                            "{classes} classes are refused: {error}"
+                        );
                     }
                 }
             }

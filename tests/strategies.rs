@@ -30,9 +30,8 @@ fn strategies() -> Vec<RowStrategy> {
 /// plainest and fullest.
 #[test]
 fn every_strategy_computes_what_the_reference_computes() {
-    const SHAPES: [&[usize]; 10] = [
-        &[2, 1], &[3, 5], &[7, 10], &[3, 12], &[5, 16], &[4, 32], &[2, 33], &[2, 260], &[2, 4_113], &[1, 70, 3],
-    ];
+    const SHAPES: [&[usize]; 10] =
+        [&[2, 1], &[3, 5], &[7, 10], &[3, 12], &[5, 16], &[4, 32], &[2, 33], &[2, 260], &[2, 4_113], &[1, 70, 3]];
     table(|rows| {
         for shape in SHAPES {
             for (name, loss) in cases::variants(shape[1]) {

@@ -126,14 +126,14 @@ impl<F: Real> Twin<F> for CrammerSinger {
 
 impl<F: Real> RowTwin<F> for CrammerSinger {
     #[inline(always)]
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Class(t) = row.target else { return F::nan() };
         let x = row.logits;
         if reference::has_nan(x) {
             return F::nan();
         }
         let (before, after) = (&x[..t], &x[t + 1..]);
-        let largest = [before, after].map(|wrong| reference::largest(wrong, |v| v));
+        let largest = [before, after].map(|wrong| reference::largest(wrong));
         let best = if largest[1] > largest[0] { largest[1] } else { largest[0] };
         let is_best = |v: &F| *v == best;
         let later = || after.iter().position(is_best).map(|c| t + 1 + c);

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::link::part;
 use crate::problem::{Problem, Reduction, TargetKind, Want};
-use crate::reference::{self, Real, RowGrads, RowIn, RowStat, RowTarget, RowTwin, Sums};
+use crate::reference::{self, FewRows, LANES, Real, RowGrads, RowIn, RowStat, RowTarget, RowTwin};
 use crate::tensors::{Answer, OwnedTensors, Tensors};
 
 pub(super) const INFO: LossInfo = LossInfo {
@@ -256,7 +256,7 @@ impl<F: Real> Twin<F> for CrossEntropy {
 
 impl<F: Real> RowTwin<F> for CrossEntropy {
     #[inline(always)]
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         // Half of what the softmax sees of a logit, and its derivative: softcap, then temperature.
         let half_inverse_t = F::of(0.5) / F::of(f64::from(self.temperature));
         let inverse_t = half_inverse_t + half_inverse_t;
@@ -268,6 +268,54 @@ impl<F: Real> RowTwin<F> for CrossEntropy {
             inverse_t * (F::of(4.0) * e / ((F::one() + e) * (F::one() + e)))
         };
         self.row_of(row, grads, |v| half_inverse_t * (cap * reference::tanh(v / cap)), slope)
+    }
+
+    fn takes_few(&self) -> bool {
+        self.softcap.is_none() && self.label_smoothing == 0.0
+    }
+
+    /// As in `row_of`, without shares of other classes.
+    #[inline(always)]
+    fn few(&self, rows: &mut FewRows<'_, F>) -> [F; LANES] {
+        let half_inverse_t = F::of(0.5) / F::of(f64::from(self.temperature));
+        let (zero, half, z) = (F::zero(), F::of(0.5), F::of(f64::from(self.z_loss)));
+        let FewRows { classes, target, weight, scale } = rows;
+        let mut m = [F::neg_infinity(); LANES];
+        for x in classes.iter() {
+            for k in 0..LANES {
+                m[k] = if x[k] > m[k] { x[k] } else { m[k] };
+            }
+        }
+        let (mut s, mut e_t, mut lag) = ([zero; LANES], [zero; LANES], [zero; LANES]);
+        for (c, x) in classes.iter_mut().enumerate() {
+            for k in 0..LANES {
+                let half_lag = half_inverse_t * m[k] - half_inverse_t * x[k];
+                let e = (-(half_lag + half_lag)).exp_any();
+                let own = target[k] == c as u32;
+                s[k] += if own { zero } else { e };
+                e_t[k] = if own { e } else { e_t[k] };
+                lag[k] = if own { half_lag } else { lag[k] };
+                x[k] = e;
+            }
+        }
+        let (mut loss, mut scale_p, mut grad_t) = ([zero; LANES], [zero; LANES], [zero; LANES]);
+        for k in 0..LANES {
+            let (half_m, d) = (half_inverse_t * m[k], s[k] + e_t[k]);
+            let log_d = if lag[k] == zero { s[k].log1p() } else { d.log_any() };
+            let lse = half_m + half_m + log_d;
+            let pull = (z + z) * lse;
+            let half_loss = half * weight[k] * log_d + weight[k] * lag[k] + half * z * lse * lse;
+            let slope = scale[k] * (half_inverse_t + half_inverse_t);
+            loss[k] = half_loss + half_loss;
+            scale_p[k] = slope * (weight[k] + pull) / d;
+            grad_t[k] = slope * (pull * (e_t[k] / d) - weight[k] * (s[k] / d));
+        }
+        for (c, x) in classes.iter_mut().enumerate() {
+            for k in 0..LANES {
+                x[k] = if target[k] == c as u32 { grad_t[k] } else { x[k] * scale_p[k] };
+            }
+        }
+        loss
     }
 }
 
@@ -294,17 +342,13 @@ impl CrossEntropy {
         let spreads = soft > F::zero() || label.is_none();
 
         let (zero, half) = (F::zero(), F::of(0.5));
-        let half_m = reference::largest(x, &half_x);
+        let half_m = half_x(reference::largest(x));
         // exp(x - m), from halves: the difference itself may overflow.
         let e = |v: F| ((half_x(v) - half_m) + (half_x(v) - half_m)).exp_any();
 
-        let (before, after) = label.map_or((x, &x[..0]), |t| (&x[..t], &x[t + 1..]));
-        let mut others = Sums::new();
-        others.add([before], |[v]| [e(v)]);
-        others.add([after], |[v]| [e(v)]);
-        let [s] = others.totals();
+        // The exponentials stay in the row's gradient, all but the target's.
+        let [s, e_t] = reference::sum_but(label, x, grads.input.as_deref_mut(), e);
         let lag = label.map_or(zero, |t| half_m - half_x(x[t]));
-        let e_t = label.map_or(zero, |t| e(x[t]));
         let d = s + e_t;
         // NaN or +inf among the logits, or nothing but -inf.
         if d.is_nan() {
@@ -335,11 +379,11 @@ impl CrossEntropy {
         if let Some(grad) = &mut grads.input {
             let scale_p = row.scale * (a + pull) / d;
             if spreads {
-                reference::fill(grad, [x, y, row.weight], |[v, y, w]| {
-                    (e(v) * scale_p - row.scale * (spread(y) * w)) * slope(v)
+                reference::update(grad, [x, y, row.weight], |e, [v, y, w]| {
+                    (e * scale_p - row.scale * (spread(y) * w)) * slope(v)
                 });
             } else {
-                reference::fill(grad, [x], |[v]| e(v) * scale_p * slope(v));
+                reference::update(grad, [x], |e, [v]| e * scale_p * slope(v));
             }
             if let Some(t) = label {
                 let own_part = -row.scale * own * (s / d);
@@ -355,8 +399,11 @@ impl CrossEntropy {
             });
         }
         if let Some(stat) = &mut grads.stat {
-            let surprise = |v: F| if e(v) > zero { e(v) * (half_m - half_x(v)) } else { zero };
-            let [spread_out] = reference::sums([x], |[v]| [surprise(v)]);
+            let [spread_out] = reference::sums([x], |[v]| {
+                let half_lag = half_m - half_x(v);
+                let e = (-(half_lag + half_lag)).exp_any();
+                [if e > zero { e * half_lag } else { zero }]
+            });
             let best = x.iter().position(|&v| half_x(v) == half_m).unwrap_or(0);
             *stat = RowStat {
                 lse,

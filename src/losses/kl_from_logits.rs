@@ -193,7 +193,7 @@ impl<F: Real> Twin<F> for KlFromLogits {
 
 impl<F: Real> RowTwin<F> for KlFromLogits {
     #[inline(always)]
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Values(y) = row.target else { return F::nan() };
         let x = row.logits;
         let (zero, one) = (F::zero(), F::one());
@@ -255,7 +255,7 @@ impl<F: Real> LogSoftmax<F> {
     #[inline(always)]
     fn of(row: &[F], t: F) -> Option<Self> {
         let half_inverse_t = F::of(0.5) / t;
-        let half_m = reference::largest(row, |v| v * half_inverse_t);
+        let half_m = reference::largest(row) * half_inverse_t;
         let unscaled = Self { half_inverse_t, half_m, log_d: F::zero() };
         let [d] = reference::sums([row], |[v]| [unscaled.log(v).exp_any()]);
         // NaN or +inf among the logits, or nothing but -inf.

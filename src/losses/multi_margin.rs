@@ -139,7 +139,7 @@ impl<F: Real> Twin<F> for MultiMargin {
 
 impl<F: Real> RowTwin<F> for MultiMargin {
     #[inline(always)]
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Class(t) = row.target else { return F::nan() };
         let (x, half, two) = (row.logits, F::of(0.5), F::of(2.0));
         let half_margin = half * F::of(f64::from(self.margin));

@@ -151,7 +151,7 @@ impl<F: Real> Twin<F> for MultiLabelMargin {
 
 impl<F: Real> RowTwin<F> for MultiLabelMargin {
     #[inline(always)]
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Labels(labels) = row.target else { return F::nan() };
         let x = row.logits;
         let listed = || labels.iter().take_while(|&&label| label != -1).map(|&label| label as usize);

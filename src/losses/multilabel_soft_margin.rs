@@ -125,7 +125,7 @@ impl<F: Real> Twin<F> for MultiLabelSoftMargin {
 
 impl<F: Real> RowTwin<F> for MultiLabelSoftMargin {
     #[inline(always)]
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Values(y) = row.target else { return F::nan() };
         let (x, one) = (row.logits, F::one());
         let classes = F::of(x.len() as f64);

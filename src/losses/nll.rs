@@ -97,7 +97,7 @@ impl<F: Real> Twin<F> for Nll {
 
 impl<F: Real> RowTwin<F> for Nll {
     #[inline(always)]
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Class(t) = row.target else { return F::nan() };
         let w = row.weight[t];
         if let Some(grad) = &mut grads.input {

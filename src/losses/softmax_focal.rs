@@ -158,17 +158,14 @@ impl<F: Real> Twin<F> for SoftmaxFocal {
 
 impl<F: Real> RowTwin<F> for SoftmaxFocal {
     #[inline(always)]
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Class(t) = row.target else { return F::nan() };
         let x = row.logits;
         let (zero, one, half) = (F::zero(), F::one(), F::of(0.5));
-        let half_m = reference::largest(x, |v| half * v);
+        let half_m = half * reference::largest(x);
         let exp = |v: F| ((half * v - half_m) + (half * v - half_m)).exp_any();
-        let mut others = Sums::new();
-        others.add([&x[..t]], |[v]| [exp(v)]);
-        others.add([&x[t + 1..]], |[v]| [exp(v)]);
-        let [s] = others.totals();
-        let e_t = exp(x[t]);
+        // The exponentials stay in the row's gradient, all but the target's.
+        let [s, e_t] = reference::sum_but(Some(t), x, grads.input.as_deref_mut(), exp);
         let d = s + e_t;
         // NaN or +inf among the logits, or nothing but -inf.
         if d.is_nan() {
@@ -215,7 +212,7 @@ impl<F: Real> RowTwin<F> for SoftmaxFocal {
                 });
                 grad[t] = row.scale * (own_share * own_h - p_t * h_sum);
             } else {
-                reference::fill(grad, [x], |[v]| row.scale * (zero - exp(v) / d * h_sum));
+                reference::update(grad, [x], |e, _| row.scale * (zero - e / d * h_sum));
                 grad[t] = row.scale * h_sum * (s / d);
             }
         }

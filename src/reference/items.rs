@@ -4,13 +4,13 @@
 //! length, whether a tensor is read in place, broadcasts, or is not there.
 
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use ndarray::{ArrayD, Axis, CowArray, IxDyn};
-use rayon::prelude::*;
 
-use super::lanes::{Sums, Task, fill, vectorised};
-use super::output::{Part, contiguous, elements, parts, ranges, unwritten, zeroed};
+use super::lanes::{LANES, TILE, Task, joined, load, run_all, store};
+use super::output::{Part, contiguous, elements, parts, ranges, unwritten};
 use super::{Real, Sum};
 use crate::kernel::{Denominator, Kernel, Layout, Operand, WeightSource};
 use crate::problem::{Reduction, Want};
@@ -94,16 +94,13 @@ pub fn items<F: Real, L: ItemTwin<F>>(loss: &L, kernel: &Kernel, tensors: &Tenso
     let mut losses = out(want.contains(Want::LOSS) && !reduced);
     let mut dx = out(want.contains(Want::GRAD));
     let mut d_second = out(want.contains(Want::GRAD_INPUT2) || want.contains(Want::GRAD_TARGET));
-    let sums: Vec<f64> = ranges(items, 1, TASK)
-        .into_par_iter()
+    let chunks = ranges(items, 1, TASK)
+        .into_iter()
         .zip(parts(losses.as_mut(), [items, 1, 1], TASK))
         .zip(parts(dx.as_mut(), [items, 1, 1], TASK))
         .zip(parts(d_second.as_mut(), [items, 1, 1], TASK))
-        .map(|(((items, losses), dx), d_second)| {
-            let sums = reduced && want.contains(Want::LOSS);
-            vectorised(Chunk { call: &call, items, sums, losses, dx, d_second })
-        })
-        .collect();
+        .map(|(((items, losses), dx), d_second)| Chunk { call: &call, items, losses, dx, d_second });
+    let sums = run_all(chunks.collect(), items);
 
     let reduce = || {
         let sum = sums.into_iter().collect::<Sum<f64>>().total();
@@ -224,8 +221,6 @@ struct Items<'a, F, L> {
 struct Chunk<'a, F, L> {
     call: &'a Items<'a, F, L>,
     items: Range<usize>,
-    /// Whether the sum of the losses is wanted.
-    sums: bool,
     losses: Option<Part<'a, F>>,
     dx: Option<Part<'a, F>>,
     d_second: Option<Part<'a, F>>,
@@ -235,32 +230,43 @@ impl<F: Real, L: ItemTwin<F>> Task for Chunk<'_, F, L> {
     type Output = f64;
 
     #[inline(always)]
-    fn run(self) -> f64 {
+    fn run<const WIDE: bool>(self) -> f64 {
         let call = self.call;
         let sources = [&call.x, &call.second, &call.t, &call.w, &call.pos_weight, &call.counts, &call.scale];
         let slices = sources.map(|source| source.of(&self.items, call.dims));
-        let operands = slices.each_ref().map(|slice| &**slice);
-        let item = |[x, second, t, w, pos_weight, ..]: [F; 7]| call.loss.item(&ItemIn { x, second, t, w, pos_weight });
-        // Whatever an ignored item holds.
-        let counted = |all: [F; 7], value: F| if all[5] == F::zero() { F::zero() } else { value };
-        let outputs = [self.losses, self.dx, self.d_second].map(|part| part.map(|part| zeroed(contiguous(part))));
-        let [losses, dx, d_second] = outputs;
-        if let Some(losses) = losses {
-            fill(losses, operands, |all| counted(all, item(all).loss));
+        let [x, second, t, w, pos_weight, counts, scale] = slices.each_ref().map(|slice| &**slice);
+        let [mut losses, mut dx, mut d_second] = [self.losses, self.dx, self.d_second].map(|part| part.map(contiguous));
+        let mut sum = Sum::<f64>::new();
+        let mut lanes = [F::zero(); LANES];
+        // No closures around the item: they would be compiled apart from this loop, for narrow vectors.
+        for start in (0..self.items.len()).step_by(LANES) {
+            let place = start..self.items.len().min(start + LANES);
+            let (x, second, t) = (load(&x[place.clone()]), load(&second[place.clone()]), load(&t[place.clone()]));
+            let (w, pos_weight) = (load(&w[place.clone()]), load(&pos_weight[place.clone()]));
+            let (counts, scale) = (load(&counts[place.clone()]), load(&scale[place.clone()]));
+            let mut out = [[F::zero(); LANES]; 3];
+            for k in 0..LANES {
+                let item = ItemIn { x: x[k], second: second[k], t: t[k], w: w[k], pos_weight: pos_weight[k] };
+                let item = call.loss.item(&item);
+                // Whatever an ignored item holds.
+                let counted = counts[k] != F::zero();
+                out[0][k] = if counted { item.loss } else { F::zero() };
+                out[1][k] = if counted { scale[k] * item.dx } else { F::zero() };
+                out[2][k] = if counted { scale[k] * item.d_second } else { F::zero() };
+            }
+            for (to, block) in [&mut losses, &mut dx, &mut d_second].into_iter().zip(&out) {
+                if let Some(to) = to {
+                    store(&mut to[place.clone()], &block.map(MaybeUninit::new));
+                }
+            }
+            for k in 0..LANES {
+                lanes[k] += if k < place.len() { out[0][k] } else { F::zero() };
+            }
+            if place.end % TILE == 0 || place.end == self.items.len() {
+                sum.add(joined(std::mem::replace(&mut lanes, [F::zero(); LANES]), |a, b| a + b).wide());
+            }
         }
-        if let Some(dx) = dx {
-            fill(dx, operands, |all| counted(all, all[6] * item(all).dx));
-        }
-        if let Some(d_second) = d_second {
-            fill(d_second, operands, |all| counted(all, all[6] * item(all).d_second));
-        }
-        if !self.sums {
-            return 0.0;
-        }
-        let mut sums = Sums::new();
-        sums.add(operands, |all| [counted(all, item(all).loss).wide()]);
-        let [sum]: [f64; 1] = sums.totals();
-        sum
+        sum.total()
     }
 }
 

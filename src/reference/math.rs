@@ -133,7 +133,7 @@ fn exp_parts(x: f32) -> (f32, [f32; 2]) {
     q = q * r + 8.333_452e-3;
     q = q * r + 4.166_579_6e-2;
     q = q * r + 1.666_666_5e-1;
-    q = q * r + 5.000_000_1e-1;
+    q = q * r + 0.5;
     let k = (shifted.to_bits() as i32).wrapping_sub(0x4b40_0000);
     let power = |k: i32| f32::from_bits((k.wrapping_add(127) << 23) as u32);
     (q * (r * r) + r, [power(k >> 1), power(k.wrapping_sub(k >> 1))])
@@ -179,6 +179,27 @@ pub(crate) fn softplus<F: Real>(z: F) -> F {
 pub(crate) fn sigmoid<F: Real>(z: F) -> F {
     let e = (-z.abs()).exp_any();
     (if z >= F::zero() { F::one() } else { e }) / (F::one() + e)
+}
+
+/// What a logit z costs where the target is 0: log(1 + exp z) and its derivative p = 1 / (1 + exp(-z)).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Logistic<F> {
+    pub(crate) cost: F,
+    pub(crate) p: F,
+}
+
+/// [`softplus`] and [`sigmoid`] of z and of -z, from one exponential.
+#[inline(always)]
+pub(crate) fn logistic<F: Real>(z: F) -> (Logistic<F>, Logistic<F>) {
+    let e = (-z.abs()).exp_any();
+    let rest = e.log1p();
+    let large = F::one() / (F::one() + e);
+    let small = e * large;
+    let positive = z >= F::zero();
+    (
+        Logistic { cost: relu(z) + rest, p: if positive { large } else { small } },
+        Logistic { cost: relu(-z) + rest, p: if positive { small } else { large } },
+    )
 }
 
 /// tanh v, relative accuracy for small v included.

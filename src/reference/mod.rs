@@ -1,5 +1,9 @@
 //! The CPU reference: what is right, in plain code. Generic over the scalar: `f32` serves people without an adapter, `f64` is the
 //! oracle that tests compare with.
+//!
+//! Rows and items are shared out to rayon's threads. A task's loops take [`LANES`] neighbours at a time (of few classes, rows side
+//! by side), and are compiled for AVX2 besides the machine's baseline. The bits of a result depend neither on the number of threads
+//! nor on the width of vectors.
 
 mod items;
 mod lanes;
@@ -8,10 +12,11 @@ mod output;
 mod rows;
 
 pub use items::{ItemIn, ItemOut, ItemTwin, items};
-pub(crate) use lanes::{Sums, fill, has_nan, largest, sums};
+pub use lanes::LANES;
+pub(crate) use lanes::{Sums, fill, has_nan, largest, sum_but, sums, update};
 pub use math::Real;
-pub(crate) use math::{relu, sigmoid, softplus, tanh};
-pub use rows::{RowGrads, RowIn, RowStat, RowTarget, RowTwin, rows};
+pub(crate) use math::{logistic, relu, sigmoid, softplus, tanh};
+pub use rows::{FewRows, RowGrads, RowIn, RowStat, RowTarget, RowTwin, rows};
 
 use crate::error::Error;
 use crate::losses::{Loss, Twin};

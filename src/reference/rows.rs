@@ -4,13 +4,11 @@
 //! of positions first and scatters their gradients afterwards.
 
 use std::borrow::Cow;
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use ndarray::{ArrayD, Axis};
-use rayon::prelude::*;
 
-use super::lanes::{Task, vectorised};
+use super::lanes::{LANES, Task, run_all};
 use super::output::{Part, contiguous, elements, parts, ranges, unwritten, zeroed};
 use super::{Real, Sum};
 use crate::kernel::{Denominator, Kernel, Layout, WeightSource};
@@ -83,8 +81,35 @@ impl<F: Real> RowGrads<'_, F> {
 pub trait RowTwin<F>: Sync {
     /// The row's loss; fills in the gradients that are there. `#[inline(always)]`, because it is compiled once for each width of
     /// vectors.
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F;
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F;
+
+    /// Whether [`few`](Self::few) serves this loss.
+    fn takes_few(&self) -> bool {
+        false
+    }
+
+    /// The losses of rows of few classes; their gradients take the place of the logits. Also `#[inline(always)]`.
+    fn few(&self, rows: &mut FewRows<'_, F>) -> [F; LANES] {
+        let _ = rows;
+        unreachable!("only if the loss takes few")
+    }
 }
+
+/// [`LANES`] rows of few classes side by side, each as in [`RowIn`]; those that do not count hold anything.
+#[derive(Debug)]
+pub struct FewRows<'a, F> {
+    /// The logits of each class.
+    pub classes: &'a mut [[F; LANES]],
+    /// Classes in range.
+    pub target: [u32; LANES],
+    /// The weights of these classes.
+    pub weight: [F; LANES],
+    /// Scales of the gradients.
+    pub scale: [F; LANES],
+}
+
+/// So many classes are few: in one row they would leave most lanes of a loop empty.
+const FEW: usize = 64;
 
 /// Elements that one task reads if rows are side by side.
 const TASK: usize = 4096;
@@ -130,7 +155,7 @@ pub fn rows<F: Real, L: RowTwin<F> + Loss>(
     };
     call.denominator = match kernel.denominator {
         Denominator::Fixed(value) => value,
-        Denominator::Counted => call.counted(kernel.weighs_mean),
+        Denominator::Counted => call.counted(kernel.weighs_mean && kernel.weight != WeightSource::None),
     };
 
     let each = want.contains(Want::LOSS) && !call.reduced;
@@ -143,16 +168,21 @@ pub fn rows<F: Real, L: RowTwin<F> + Loss>(
         _ => (TILE / shape.classes).clamp(TILE_ROWS[0], TILE_ROWS[1]),
     };
     let (per_class, per_row) = ([shape.outer, shape.classes, shape.inner], [shape.outer, 1, shape.inner]);
-    let sums: Vec<f64> = ranges(shape.outer, shape.inner, step)
-        .into_par_iter()
+    let chunks = ranges(shape.outer, shape.inner, step)
+        .into_iter()
         .zip(parts(grad_input.as_mut(), per_class, step))
         .zip(parts(grad_target.as_mut(), per_class, step))
         .zip(parts(losses.as_mut(), per_row, step))
         .zip(parts(stats.as_mut(), per_row, step))
-        .map(|((((rows, grad_input), grad_target), losses), stats)| {
-            vectorised(Chunk { call: &call, rows, grad_input, grad_target, losses, stats })
-        })
-        .collect();
+        .map(|((((rows, grad_input), grad_target), losses), stats)| Chunk {
+            call: &call,
+            rows,
+            grad_input,
+            grad_target,
+            losses,
+            stats,
+        });
+    let sums = run_all(chunks.collect(), call.input.len());
 
     let reduced = || {
         let sum = sums.into_iter().collect::<Sum<f64>>().total();
@@ -200,6 +230,9 @@ impl<F: Real, L: RowTwin<F> + Loss> Rows<'_, F, L> {
 
     /// The sum of the weights of the rows that count.
     fn counted(&self, weighs_mean: bool) -> f64 {
+        if let (Targets::Classes(classes), false, true) = (&self.target, weighs_mean, self.sample_weight.is_empty()) {
+            return classes.iter().filter(|&&class| !self.loss.ignores(class)).count() as f64;
+        }
         let weight = |row: usize| match self.target {
             Targets::Classes(classes) if self.loss.ignores(classes[row]) => 0.0,
             Targets::Classes(classes) if weighs_mean => {
@@ -240,8 +273,12 @@ impl<F: Real, L: RowTwin<F> + Loss> Task for Chunk<'_, F, L> {
     type Output = f64;
 
     #[inline(always)]
-    fn run(self) -> f64 {
+    fn run<const WIDE: bool>(self) -> f64 {
         let (call, classes) = (self.call, self.call.shape.classes);
+        let few = classes <= FEW && call.shape.inner == 1 && call.loss.takes_few();
+        if let (Targets::Classes(targets), true, None) = (&call.target, few, &self.stats) {
+            return self.few(targets);
+        }
         let logits = call.gather(call.input, &self.rows);
         let (lists, values) = match call.target {
             Targets::Lists(lists) => (call.gather(lists, &self.rows), Cow::default()),
@@ -265,10 +302,12 @@ impl<F: Real, L: RowTwin<F> + Loss> Task for Chunk<'_, F, L> {
                 target: grad_target.as_mut().map(|grad| grad.row(own.clone())),
                 stat: stats.is_some().then(RowStat::unknown),
             };
-            let loss = target.map_or_else(F::zero, |target| {
+            // Not in a closure, which would be compiled apart from this loop, for narrow vectors.
+            let mut loss = F::zero();
+            if let Some(target) = target {
                 let row_in = RowIn { logits: &logits[own], target, weight: call.weight, scale: call.scale(row) };
-                call.loss.row(&row_in, &mut grads) * call.own_weight(row)
-            });
+                loss = call.loss.row::<WIDE>(&row_in, &mut grads) * call.own_weight(row);
+            }
             sum.add(loss.wide());
             losses.iter_mut().for_each(|losses| _ = losses[k].write(loss));
             stats.iter_mut().zip(grads.stat).for_each(|(stats, stat)| _ = stats[k].write(stat));
@@ -278,25 +317,69 @@ impl<F: Real, L: RowTwin<F> + Loss> Task for Chunk<'_, F, L> {
     }
 }
 
+impl<F: Real, L: RowTwin<F> + Loss> Chunk<'_, F, L> {
+    /// Rows of few classes.
+    #[inline(always)]
+    fn few(self, targets: &[i64]) -> f64 {
+        let (call, classes) = (self.call, self.call.shape.classes);
+        let logits = call.gather(call.input, &self.rows);
+        let (mut grad_input, mut losses) = (self.grad_input.map(contiguous), self.losses.map(contiguous));
+        let mut tile = [[F::zero(); LANES]; FEW];
+        let mut sum = Sum::new();
+        for start in (0..self.rows.len()).step_by(LANES) {
+            let lanes = start..self.rows.len().min(start + LANES);
+            let zeros = [F::zero(); LANES];
+            let mut rows = FewRows { classes: &mut tile[..classes], target: [0; LANES], weight: zeros, scale: zeros };
+            let mut counts = zeros;
+            for (k, row) in lanes.clone().enumerate() {
+                for (class, &v) in rows.classes.iter_mut().zip(&logits[row * classes..]) {
+                    class[k] = v;
+                }
+                let (row, target) = (self.rows.start + row, targets[self.rows.start + row]);
+                if !call.loss.ignores(target) {
+                    counts[k] = call.own_weight(row);
+                    (rows.target[k], rows.weight[k]) = (target as u32, call.weight[target as usize]);
+                    rows.scale[k] = call.scale(row);
+                }
+            }
+            let own = call.loss.few(&mut rows);
+            for (k, row) in lanes.enumerate() {
+                let ignored = call.loss.ignores(targets[self.rows.start + row]);
+                let loss = if ignored { F::zero() } else { own[k] * counts[k] };
+                sum.add(loss.wide());
+                if let Some(losses) = &mut losses {
+                    losses[row].write(loss);
+                }
+                if let Some(grad) = &mut grad_input {
+                    for (out, class) in grad[row * classes..].iter_mut().zip(&*rows.classes) {
+                        out.write(if ignored { F::zero() } else { class[k] });
+                    }
+                }
+            }
+        }
+        sum.total()
+    }
+}
+
 /// A task's part of a gradient while its rows are computed.
 enum Gradient<'a, F> {
-    InPlace(&'a mut [MaybeUninit<F>]),
+    InPlace(&'a mut [F]),
     Tile(Vec<F>, Part<'a, F>),
 }
 
 impl<'a, F: Real> Gradient<'a, F> {
     fn open(part: Part<'a, F>, rows: usize, shape: RowShape) -> Self {
         match shape.inner {
-            1 => Self::InPlace(contiguous(part)),
+            1 => Self::InPlace(zeroed(contiguous(part))),
             _ => Self::Tile(vec![F::zero(); rows * shape.classes], part),
         }
     }
 
-    /// A row, which holds zeros; to be asked for once.
+    /// A row, which holds zeros at first.
     #[inline(always)]
     fn row(&mut self, elements: Range<usize>) -> &mut [F] {
         match self {
-            Self::InPlace(memory) => zeroed(&mut memory[elements]),
+            Self::InPlace(memory) => &mut memory[elements],
             Self::Tile(tile, _) => &mut tile[elements],
         }
     }
