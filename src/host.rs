@@ -70,7 +70,7 @@ pub(crate) fn check<F: Element<Scalar = F>, L: Loss + Twin<F> + ?Sized>(
     if let (Target::Indices(labels), Layout::Rows(rows), Some(_)) = (&tensors.target, &kernel.layout, &kernel.labels) {
         let classes = rows.classes;
         for (row, &value) in labels.iter().enumerate() {
-            if !loss.ignores(value) && usize::try_from(value).map_or(true, |v| v >= classes) {
+            if usize::try_from(value).map_or(true, |v| v >= classes) && !loss.ignores(value) {
                 return Err(Error::Target { row, value, classes });
             }
         }

@@ -102,10 +102,11 @@ impl<F: Real> Twin<F> for Bce {
 }
 
 impl<F: Real> ItemTwin<F> for Bce {
+    #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let (one, floor) = (F::one(), F::of(-100.0));
         let (x, t) = (item.x, item.t);
-        let (log_x, log_rest) = (x.ln(), (-x).ln_1p());
+        let (log_x, log_rest) = (x.log_any(), (-x).log1p());
         let dx = item.w * (x - t) / (x * (one - x)).max(F::of(1e-12));
         ItemOut {
             loss: -item.w * (t * log_x.max(floor) + (one - t) * log_rest.max(floor)),

@@ -131,22 +131,22 @@ impl<F: Real> Twin<F> for BceWithLogits {
 }
 
 impl<F: Real> ItemTwin<F> for BceWithLogits {
+    #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let e = F::of(f64::from(self.label_smoothing));
         let hard = F::one() - e;
         let y = hard * item.t + F::of(0.5) * e;
         let (negative, positive) = (item.w * (F::one() - y), item.w * item.pos_weight * y);
-        let x = item.x;
+        let (plus, minus) = reference::logistic(item.x);
         // An infinite softplus counts only with a coefficient.
-        let part = |coefficient: F, z: F| {
-            let s = reference::softplus(z);
-            if coefficient == F::zero() && s.is_infinite() { F::zero() } else { coefficient * s }
+        let part = |coefficient: F, cost: F| {
+            if (coefficient == F::zero()) & cost.is_infinite() { F::zero() } else { coefficient * cost }
         };
         let nan = if item.t.is_finite() { F::zero() } else { F::nan() };
         ItemOut {
-            loss: part(negative, x) + part(positive, -x) + nan,
-            dx: negative * reference::sigmoid(x) - positive * reference::sigmoid(-x) + nan,
-            d_second: hard * item.w * (item.pos_weight * reference::softplus(-x) - reference::softplus(x)),
+            loss: part(negative, plus.cost) + part(positive, minus.cost) + nan,
+            dx: negative * plus.p - positive * minus.p + nan,
+            d_second: hard * item.w * (item.pos_weight * minus.cost - plus.cost),
         }
     }
 }

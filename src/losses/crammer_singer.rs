@@ -125,14 +125,19 @@ impl<F: Real> Twin<F> for CrammerSinger {
 }
 
 impl<F: Real> RowTwin<F> for CrammerSinger {
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    #[inline(always)]
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Class(t) = row.target else { return F::nan() };
         let x = row.logits;
-        if x.iter().any(|v| v.is_nan()) {
+        if reference::has_nan(x) {
             return F::nan();
         }
-        let wrong = (0..x.len()).filter(|&c| c != t);
-        let Some(rival) = wrong.reduce(|best, c| if x[c] > x[best] { c } else { best }) else { return F::zero() };
+        let (before, after) = (&x[..t], &x[t + 1..]);
+        let largest = [before, after].map(|wrong| reference::largest(wrong));
+        let best = if largest[1] > largest[0] { largest[1] } else { largest[0] };
+        let is_best = |v: &F| *v == best;
+        let later = || after.iter().position(is_best).map(|c| t + 1 + c);
+        let Some(rival) = before.iter().position(is_best).or_else(later) else { return F::zero() };
         let half = F::of(0.5);
         let half_z = half * F::of(f64::from(self.margin)) + (half * x[rival] - half * x[t]);
         if let Some(grad) = grads.input.as_mut().filter(|_| half_z > F::zero()) {

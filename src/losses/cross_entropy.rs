@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::link::part;
 use crate::problem::{Problem, Reduction, TargetKind, Want};
-use crate::reference::{self, Real, RowGrads, RowIn, RowStat, RowTarget, RowTwin, Sum};
+use crate::reference::{self, FewRows, LANES, Real, RowGrads, RowIn, RowStat, RowTarget, RowTwin};
 use crate::tensors::{Answer, OwnedTensors, Tensors};
 
 pub(super) const INFO: LossInfo = LossInfo {
@@ -255,60 +255,118 @@ impl<F: Real> Twin<F> for CrossEntropy {
 }
 
 impl<F: Real> RowTwin<F> for CrossEntropy {
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    #[inline(always)]
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+        // Half of what the softmax sees of a logit, and its derivative: softcap, then temperature.
+        let half_inverse_t = F::of(0.5) / F::of(f64::from(self.temperature));
+        let inverse_t = half_inverse_t + half_inverse_t;
+        let Some(cap) = self.softcap.map(|cap| F::of(f64::from(cap))) else {
+            return self.row_of(row, grads, |v| half_inverse_t * v, |_| inverse_t);
+        };
+        let slope = |v: F| {
+            let e = (-(v / cap + v / cap).abs()).exp_any();
+            inverse_t * (F::of(4.0) * e / ((F::one() + e) * (F::one() + e)))
+        };
+        self.row_of(row, grads, |v| half_inverse_t * (cap * reference::tanh(v / cap)), slope)
+    }
+
+    fn takes_few(&self) -> bool {
+        self.softcap.is_none() && self.label_smoothing == 0.0
+    }
+
+    /// As in `row_of`, without shares of other classes.
+    #[inline(always)]
+    fn few(&self, rows: &mut FewRows<'_, F>) -> [F; LANES] {
+        let half_inverse_t = F::of(0.5) / F::of(f64::from(self.temperature));
+        let (zero, half, z) = (F::zero(), F::of(0.5), F::of(f64::from(self.z_loss)));
+        let FewRows { classes, target, weight, scale } = rows;
+        let mut m = [F::neg_infinity(); LANES];
+        for x in classes.iter() {
+            for k in 0..LANES {
+                m[k] = if x[k] > m[k] { x[k] } else { m[k] };
+            }
+        }
+        let (mut s, mut e_t, mut lag) = ([zero; LANES], [zero; LANES], [zero; LANES]);
+        for (c, x) in classes.iter_mut().enumerate() {
+            for k in 0..LANES {
+                let half_lag = half_inverse_t * m[k] - half_inverse_t * x[k];
+                let e = (-(half_lag + half_lag)).exp_any();
+                let own = target[k] == c as u32;
+                s[k] += if own { zero } else { e };
+                e_t[k] = if own { e } else { e_t[k] };
+                lag[k] = if own { half_lag } else { lag[k] };
+                x[k] = e;
+            }
+        }
+        let (mut loss, mut scale_p, mut grad_t) = ([zero; LANES], [zero; LANES], [zero; LANES]);
+        for k in 0..LANES {
+            let (half_m, d) = (half_inverse_t * m[k], s[k] + e_t[k]);
+            let log_d = if lag[k] == zero { s[k].log1p() } else { d.log_any() };
+            let lse = half_m + half_m + log_d;
+            let pull = (z + z) * lse;
+            let half_loss = half * weight[k] * log_d + weight[k] * lag[k] + half * z * lse * lse;
+            let slope = scale[k] * (half_inverse_t + half_inverse_t);
+            loss[k] = half_loss + half_loss;
+            scale_p[k] = slope * (weight[k] + pull) / d;
+            grad_t[k] = slope * (pull * (e_t[k] / d) - weight[k] * (s[k] / d));
+        }
+        for (c, x) in classes.iter_mut().enumerate() {
+            for k in 0..LANES {
+                x[k] = if target[k] == c as u32 { grad_t[k] } else { x[k] * scale_p[k] };
+            }
+        }
+        loss
+    }
+}
+
+impl CrossEntropy {
+    #[inline(always)]
+    fn row_of<F: Real>(
+        &self,
+        row: &RowIn<'_, F>,
+        grads: &mut RowGrads<'_, F>,
+        half_x: impl Fn(F) -> F,
+        slope: impl Fn(F) -> F,
+    ) -> F {
         let x = row.logits;
         let (hard, soft) = self.shares(x.len());
         let (hard, soft) = (F::of(hard), F::of(soft));
-        let label = match row.target {
-            RowTarget::Class(class) => Some(class),
-            RowTarget::Values(_) | RowTarget::Labels(_) => None,
+        // A row without probabilities has some other row in their place, which is not looked at.
+        let (label, y) = match row.target {
+            RowTarget::Class(class) => (Some(class), x),
+            RowTarget::Values(y) => (None, y),
+            RowTarget::Labels(_) => return F::nan(),
         };
         // q_c without the class index' own share, and a_c = w_c q_c likewise.
-        let spread = |c: usize| match row.target {
-            RowTarget::Class(_) | RowTarget::Labels(_) => soft,
-            RowTarget::Values(y) => hard * y[c] + soft,
-        };
-        let spread_weight = |c: usize| spread(c) * row.class_weight(c);
+        let spread = |y: F| if label.is_some() { soft } else { hard * y + soft };
+        let spreads = soft > F::zero() || label.is_none();
 
-        // Half of what the softmax sees of a logit, and its derivative: softcap, then temperature.
-        let half_inverse_t = F::of(0.5) / F::of(f64::from(self.temperature));
-        let cap = self.softcap.map(|cap| F::of(f64::from(cap)));
-        let half_x = |v: F| half_inverse_t * cap.map_or(v, |cap| cap * (v / cap).tanh());
-        let slope = |v: F| {
-            let inner = cap.map_or_else(F::one, |cap| {
-                let e = (-(v / cap + v / cap).abs()).exp();
-                F::of(4.0) * e / ((F::one() + e) * (F::one() + e))
-            });
-            (half_inverse_t + half_inverse_t) * inner
-        };
+        let (zero, half) = (F::zero(), F::of(0.5));
+        let half_m = half_x(reference::largest(x));
+        // exp(x - m), from halves: the difference itself may overflow.
+        let e = |v: F| ((half_x(v) - half_m) + (half_x(v) - half_m)).exp_any();
 
-        let half = F::of(0.5);
-        let is_nan = x.iter().any(|v| v.is_nan() || (cap.is_none() && *v == F::infinity()));
-        let half_m = x.iter().fold(F::neg_infinity(), |m, &v| m.max(half_x(v)));
-        if is_nan || half_m == F::neg_infinity() {
-            grads.input.iter_mut().for_each(|g| g.fill(F::nan()));
-            grads.target.iter_mut().for_each(|g| g.fill(F::nan()));
+        // The exponentials stay in the row's gradient, all but the target's.
+        let [s, e_t] = reference::sum_but(label, x, grads.input.as_deref_mut(), e);
+        let lag = label.map_or(zero, |t| half_m - half_x(x[t]));
+        let d = s + e_t;
+        // NaN or +inf among the logits, or nothing but -inf.
+        if d.is_nan() {
+            grads.poison();
             return F::nan();
         }
-        // exp(x - m), from halves: the difference itself may overflow.
-        let e = |v: F| ((half_x(v) - half_m) + (half_x(v) - half_m)).exp();
-
-        let others = x.iter().enumerate().filter(|(c, _)| Some(*c) != label);
-        let s = others.map(|(_, &v)| e(v)).collect::<Sum<F>>().total();
-        let lag = label.map_or(F::zero(), |t| half_m - half_x(x[t]));
-        let e_t = label.map_or(F::zero(), |t| e(x[t]));
-        let d = s + e_t;
-        let log_d = if label.is_some() && lag == F::zero() { s.ln_1p() } else { d.ln() };
+        let log_d = if label.is_some() && lag == zero { s.log1p() } else { d.log_any() };
 
         // A and sum a_c (m - x_c) / 2: the spread-out part, then the class index' own. Probability 0 on -inf is 0.
-        let (mut a, mut half_rest) = (F::zero(), F::zero());
-        if soft > F::zero() || label.is_none() {
-            a = (0..x.len()).map(spread_weight).collect::<Sum<F>>().total();
-            let terms = (0..x.len()).filter(|&c| spread(c) != F::zero());
-            half_rest = terms.map(|c| spread_weight(c) * (half_m - half_x(x[c]))).collect::<Sum<F>>().total();
+        let (mut a, mut half_rest) = (zero, zero);
+        if spreads {
+            [a, half_rest] = reference::sums([x, y, row.weight], |[v, y, w]| {
+                let q = spread(y);
+                [q * w, if q == zero { zero } else { q * w * (half_m - half_x(v)) }]
+            });
         }
         let spread_a = a;
-        let own = label.map_or(F::zero(), |t| hard * row.class_weight(t));
+        let own = label.map_or(zero, |t| hard * row.weight[t]);
         if label.is_some() {
             a += own;
             half_rest += own * lag;
@@ -320,31 +378,40 @@ impl<F: Real> RowTwin<F> for CrossEntropy {
 
         if let Some(grad) = &mut grads.input {
             let scale_p = row.scale * (a + pull) / d;
-            for (c, g) in grad.iter_mut().enumerate() {
-                *g = (e(x[c]) * scale_p - row.scale * spread_weight(c)) * slope(x[c]);
+            if spreads {
+                reference::update(grad, [x, y, row.weight], |e, [v, y, w]| {
+                    (e * scale_p - row.scale * (spread(y) * w)) * slope(v)
+                });
+            } else {
+                reference::update(grad, [x], |e, [v]| e * scale_p * slope(v));
             }
             if let Some(t) = label {
                 let own_part = -row.scale * own * (s / d);
-                let rest = if soft > F::zero() { spread_a * (e_t / d) - spread_weight(t) } else { F::zero() };
+                let rest = if soft > zero { spread_a * (e_t / d) - soft * row.weight[t] } else { zero };
                 grad[t] = (own_part + row.scale * (rest + pull * (e_t / d))) * slope(x[t]);
             }
         }
         if let Some(grad) = &mut grads.target {
-            for (c, g) in grad.iter_mut().enumerate() {
-                let half_l = (half_m - half_x(x[c])) + half * log_d;
-                let v = row.scale * hard * row.class_weight(c) * half_l;
-                *g = v + v;
-            }
+            reference::fill(grad, [x, row.weight], |[v, w]| {
+                let half_l = (half_m - half_x(v)) + half * log_d;
+                let v = row.scale * hard * w * half_l;
+                v + v
+            });
         }
-        let surprise = |v: F| e(v) * (half_m - half_x(v));
-        let spread_out = x.iter().filter(|&&v| e(v) > F::zero()).map(|&v| surprise(v)).collect::<Sum<F>>().total();
-        let best = (0..x.len()).reduce(|best, c| if half_x(x[c]) > half_x(x[best]) { c } else { best }).unwrap_or(0);
-        grads.stat = RowStat {
-            lse,
-            entropy: log_d + (spread_out + spread_out) / d,
-            argmax: best as u32,
-            hit: label == Some(best),
-        };
+        if let Some(stat) = &mut grads.stat {
+            let [spread_out] = reference::sums([x], |[v]| {
+                let half_lag = half_m - half_x(v);
+                let e = (-(half_lag + half_lag)).exp_any();
+                [if e > zero { e * half_lag } else { zero }]
+            });
+            let best = x.iter().position(|&v| half_x(v) == half_m).unwrap_or(0);
+            *stat = RowStat {
+                lse,
+                entropy: log_d + (spread_out + spread_out) / d,
+                argmax: best as u32,
+                hit: label == Some(best),
+            };
+        }
         half_loss + half_loss
     }
 }

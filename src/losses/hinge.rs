@@ -106,6 +106,7 @@ impl<F: Real> Twin<F> for Hinge {
 }
 
 impl<F: Real> ItemTwin<F> for Hinge {
+    #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let z = F::of(f64::from(self.margin)) - item.t * item.x;
         let dx = if z > F::zero() { -item.t } else { F::zero() };

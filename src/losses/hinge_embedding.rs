@@ -107,6 +107,7 @@ impl<F: Real> Twin<F> for HingeEmbedding {
 }
 
 impl<F: Real> ItemTwin<F> for HingeEmbedding {
+    #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let (zero, one) = (F::zero(), F::one());
         let z = F::of(f64::from(self.margin)) - item.x;

@@ -35,7 +35,7 @@ pub(super) const INFO: LossInfo = LossInfo {
 /// use deeploss::{Context, KlDiv, Loss, Reduction};
 /// use ndarray::array;
 ///
-/// let (log_p, t) = (array![[0.5_f32.ln(), 0.5_f32.ln()]], array![[1.0_f32, 0.0]]);
+/// let (log_p, t) = (array![[0.5_f32.log_any(), 0.5_f32.log_any()]], array![[1.0_f32, 0.0]]);
 /// let out = KlDiv::new().reduction(Reduction::BatchMean).evaluate(&Context::cpu(), log_p.view(), t.view())?;
 /// assert!((out.scalar().unwrap() - std::f32::consts::LN_2).abs() < 1e-6);
 /// # Ok::<(), deeploss::Error>(())
@@ -99,14 +99,15 @@ impl<F: Real> Twin<F> for KlDiv {
 }
 
 impl<F: Real> ItemTwin<F> for KlDiv {
+    #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let (x, t) = (item.x, item.t);
         if self.log_target {
-            let p = t.exp();
+            let p = t.exp_any();
             return ItemOut { loss: p * (t - x), dx: -p, d_second: p * (t - x + F::one()) };
         }
-        let loss = if t == F::zero() { -t * x } else { t * (t.ln() - x) };
-        let d_second = if t == F::zero() { F::nan() } else { t.ln() + F::one() - x };
+        let loss = if t == F::zero() { -t * x } else { t * (t.log_any() - x) };
+        let d_second = if t == F::zero() { F::nan() } else { t.log_any() + F::one() - x };
         ItemOut { loss, dx: -t, d_second }
     }
 }

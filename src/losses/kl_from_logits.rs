@@ -1,7 +1,6 @@
 //! Divergences between two rows of logits.
 
 use bytemuck::{Pod, Zeroable};
-use ndarray::ArrayView1;
 
 use super::classes::{Classes, Takes, class_builders};
 use super::{Loss, LossInfo, Options, Twin, params};
@@ -9,7 +8,7 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::link::part;
 use crate::problem::{Problem, Reduction, TargetKind, Want};
-use crate::reference::{self, Real, RowGrads, RowIn, RowTarget, RowTwin, Sum};
+use crate::reference::{self, Real, RowGrads, RowIn, RowTarget, RowTwin};
 use crate::tensors::{Answer, OwnedTarget, OwnedTensors, Tensors};
 
 pub(super) const INFO: LossInfo = LossInfo {
@@ -193,21 +192,21 @@ impl<F: Real> Twin<F> for KlFromLogits {
 }
 
 impl<F: Real> RowTwin<F> for KlFromLogits {
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    #[inline(always)]
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Values(y) = row.target else { return F::nan() };
         let x = row.logits;
         let (zero, one) = (F::zero(), F::one());
         let t = F::of(f64::from(self.temperature));
         let beta = if let Direction::Jsd(beta) = self.direction { F::of(f64::from(beta)) } else { zero };
         let (Some(q), Some(p)) = (LogSoftmax::of(x, t), LogSoftmax::of(y, t)) else {
-            grads.input.iter_mut().for_each(|g| g.fill(F::nan()));
-            grads.target.iter_mut().for_each(|g| g.fill(F::nan()));
+            grads.poison();
             return F::nan();
         };
         // p, q, u, v of the derivation in the WGSL file; where a probability is 0, so is what multiplies it.
-        let term = |c: usize| {
-            let (log_q, log_p) = (q.log(x[c]), p.log(y[c]));
-            let (q, p) = (log_q.exp(), log_p.exp());
+        let term = |x: F, y: F| {
+            let (log_q, log_p) = (q.log(x), p.log(y));
+            let (q, p) = (log_q.exp_any(), log_p.exp_any());
             let kept = |probability: F, value: F| if probability > zero { value } else { zero };
             match self.direction {
                 Direction::Forward => (p, q, kept(p, log_p - log_q), zero),
@@ -219,19 +218,22 @@ impl<F: Real> RowTwin<F> for KlFromLogits {
                 }
             }
         };
-        let classes = || (0..x.len()).map(term);
-        let loss = classes().map(|(p, q, u, v)| p * u + q * v).collect::<Sum<F>>().total();
-        let u_mean = classes().map(|(p, _, u, _)| p * u).collect::<Sum<F>>().total();
-        let v_mean = classes().map(|(_, q, _, v)| q * v).collect::<Sum<F>>().total();
+        let [loss, u_mean, v_mean] = reference::sums([x, y], |[x, y]| {
+            let (p, q, u, v) = term(x, y);
+            [p * u + q * v, p * u, q * v]
+        });
         let scale = row.scale * t;
-        for c in 0..x.len() {
-            let (p, q, u, v) = term(c);
-            if let Some(grad) = &mut grads.input {
-                grad[c] = scale * if self.direction == Direction::Forward { q - p } else { q * (v - v_mean) };
-            }
-            if let Some(grad) = &mut grads.target {
-                grad[c] = scale * if self.direction == Direction::Reverse { p - q } else { p * (u - u_mean) };
-            }
+        if let Some(grad) = &mut grads.input {
+            reference::fill(grad, [x, y], |[x, y]| {
+                let (p, q, _, v) = term(x, y);
+                scale * if self.direction == Direction::Forward { q - p } else { q * (v - v_mean) }
+            });
+        }
+        if let Some(grad) = &mut grads.target {
+            reference::fill(grad, [x, y], |[x, y]| {
+                let (p, q, u, _) = term(x, y);
+                scale * if self.direction == Direction::Reverse { p - q } else { p * (u - u_mean) }
+            });
         }
         // Beside an infinite divergence, the gradient of the side whose log is infinite is no number.
         if loss == F::infinity() {
@@ -250,20 +252,17 @@ struct LogSoftmax<F> {
 }
 
 impl<F: Real> LogSoftmax<F> {
-    fn of(row: ArrayView1<'_, F>, t: F) -> Option<Self> {
-        if row.iter().any(|v| v.is_nan() || *v == F::infinity()) {
-            return None;
-        }
+    #[inline(always)]
+    fn of(row: &[F], t: F) -> Option<Self> {
         let half_inverse_t = F::of(0.5) / t;
-        let half_m = row.iter().fold(F::neg_infinity(), |m, &v| m.max(v * half_inverse_t));
-        if half_m == F::neg_infinity() {
-            return None;
-        }
+        let half_m = reference::largest(row) * half_inverse_t;
         let unscaled = Self { half_inverse_t, half_m, log_d: F::zero() };
-        let d = row.iter().map(|&v| unscaled.log(v).exp()).collect::<Sum<F>>().total();
-        Some(Self { log_d: d.ln(), ..unscaled })
+        let [d] = reference::sums([row], |[v]| [unscaled.log(v).exp_any()]);
+        // NaN or +inf among the logits, or nothing but -inf.
+        (!d.is_nan()).then(|| Self { log_d: d.log_any(), ..unscaled })
     }
 
+    #[inline(always)]
     fn log(&self, v: F) -> F {
         let h = v * self.half_inverse_t - self.half_m;
         (h + h) - self.log_d
@@ -271,12 +270,9 @@ impl<F: Real> LogSoftmax<F> {
 }
 
 /// log(a + b exp d) for a + b = 1.
+#[inline(always)]
 fn log_mix<F: Real>(a: F, b: F, d: F) -> F {
-    if b == F::zero() {
-        F::zero()
-    } else if d <= F::zero() {
-        (b * d.exp_m1()).ln_1p()
-    } else {
-        d + (a * (-d).exp_m1()).ln_1p()
-    }
+    // exp of the larger of the two logs is taken out.
+    let (outer, share) = if d <= F::zero() { (F::zero(), b) } else { (d, a) };
+    if b == F::zero() { F::zero() } else { outer + (share * (-d.abs()).expm1()).log1p() }
 }

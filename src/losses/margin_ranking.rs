@@ -111,6 +111,7 @@ impl<F: Real> Twin<F> for MarginRanking {
 }
 
 impl<F: Real> ItemTwin<F> for MarginRanking {
+    #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let z = F::of(f64::from(self.margin)) - item.t * (item.x - item.second);
         let dx = if z > F::zero() { -item.t } else { F::zero() };

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::link::part;
 use crate::problem::{Problem, Reduction, TargetKind, Want};
-use crate::reference::{self, Real, RowGrads, RowIn, RowTarget, RowTwin, Sum};
+use crate::reference::{self, Real, RowGrads, RowIn, RowTarget, RowTwin, Sums};
 use crate::tensors::{Answer, OwnedTensors, Tensors};
 
 pub(super) const INFO: LossInfo = LossInfo {
@@ -138,28 +138,30 @@ impl<F: Real> Twin<F> for MultiMargin {
 }
 
 impl<F: Real> RowTwin<F> for MultiMargin {
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    #[inline(always)]
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Class(t) = row.target else { return F::nan() };
-        let (half, margin) = (F::of(0.5), F::of(f64::from(self.margin)));
-        let share = row.class_weight(t) / F::of(row.logits.len() as f64);
+        let (x, half, two) = (row.logits, F::of(0.5), F::of(2.0));
+        let half_margin = half * F::of(f64::from(self.margin));
+        let share = row.weight[t] / F::of(x.len() as f64);
         let squared = self.power == 2;
         // Half of max(0, z): z itself may overflow.
-        let excess = |c: usize| reference::relu(half * margin - half * row.logits[t] + half * row.logits[c]);
-        let slope = |h: F| match h > F::zero() {
-            true if squared => F::of(4.0) * h,
-            true => F::one(),
-            false => F::zero(),
+        let excess = |v: F| reference::relu(half_margin - half * x[t] + half * v);
+        let slope = |h: F| {
+            let slope = if squared { F::of(4.0) * h } else { F::one() };
+            if h > F::zero() { slope } else { F::zero() }
         };
-        let wrong = || (0..row.logits.len()).filter(|&c| c != t).map(excess);
+        let term = |h: F| if squared { (two * h) * (two * h * share) } else { h * (two * share) };
+        let wrong = |[v]: [F; 1]| [term(excess(v)), slope(excess(v))];
+        let mut sums = Sums::new();
+        sums.add([&x[..t]], wrong);
+        sums.add([&x[t + 1..]], wrong);
+        let [loss, slopes] = sums.totals();
         if let Some(grad) = &mut grads.input {
             let scale = row.scale * share;
-            for (c, g) in grad.iter_mut().enumerate() {
-                *g = scale * slope(excess(c));
-            }
-            grad[t] = -scale * wrong().map(slope).collect::<Sum<F>>().total();
+            reference::fill(grad, [x], |[v]| scale * slope(excess(v)));
+            grad[t] = -scale * slopes;
         }
-        let two = F::of(2.0);
-        let term = |h: F| if squared { (two * h) * (two * h * share) } else { h * (two * share) };
-        wrong().map(term).collect::<Sum<F>>().total()
+        loss
     }
 }

@@ -150,30 +150,34 @@ impl<F: Real> Twin<F> for MultiLabelMargin {
 }
 
 impl<F: Real> RowTwin<F> for MultiLabelMargin {
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    #[inline(always)]
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Labels(labels) = row.target else { return F::nan() };
         let x = row.logits;
-        let classes = x.len();
-        let listed: Vec<usize> = labels.iter().take_while(|&&label| label != -1).map(|&label| label as usize).collect();
-        let is_listed = |c: usize| listed.contains(&c);
+        let listed = || labels.iter().take_while(|&&label| label != -1).map(|&label| label as usize);
+        let mut is_listed = vec![false; x.len()];
+        listed().for_each(|j| is_listed[j] = true);
+        let (others, mut other_counts): (Vec<F>, Vec<F>) =
+            x.iter().zip(&is_listed).filter(|(_, listed)| !**listed).map(|(&v, _)| (v, F::zero())).unzip();
         let (half, two) = (F::of(0.5), F::of(2.0));
-        let half_excess = |i: usize, j: usize| reference::relu(half * x[i] + (half - half * x[j]));
-        let per_class = F::one() / F::of(classes as f64);
+        let per_class = F::one() / F::of(x.len() as f64);
         let mut sum = Sum::new();
         // Counts first: whole numbers, which do not round.
-        let mut counts = vec![F::zero(); classes];
-        for i in (0..classes).filter(|&i| !is_listed(i)) {
-            for &j in &listed {
-                let h = half_excess(i, j);
-                sum.add(h * (two * per_class));
-                if h > F::zero() {
-                    counts[i] += F::one();
-                    counts[j] -= F::one();
-                }
-            }
+        let mut counts = vec![F::zero(); x.len()];
+        for j in listed() {
+            let half_excess = |v: F| reference::relu(half * v + (half - half * x[j]));
+            let is_over = |v: F| if half_excess(v) > F::zero() { F::one() } else { F::zero() };
+            let [excess, over] = reference::sums([&others], |[v]| [half_excess(v) * (two * per_class), is_over(v)]);
+            sum.add(excess);
+            counts[j] -= over;
+            other_counts.iter_mut().zip(&others).for_each(|(count, &v)| *count += is_over(v));
         }
         if let Some(grad) = &mut grads.input {
-            grad.iter_mut().zip(counts).for_each(|(g, count)| *g = row.scale * per_class * count);
+            let mut other_counts = other_counts.iter();
+            for ((g, &count), &listed) in grad.iter_mut().zip(&counts).zip(&is_listed) {
+                let count = if listed { count } else { other_counts.next().copied().unwrap_or(count) };
+                *g = row.scale * per_class * count;
+            }
         }
         sum.total()
     }

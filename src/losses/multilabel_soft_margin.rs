@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::link::part;
 use crate::problem::{Problem, Reduction, TargetKind, Want};
-use crate::reference::{self, Real, RowGrads, RowIn, RowTarget, RowTwin, Sum};
+use crate::reference::{self, Real, RowGrads, RowIn, RowTarget, RowTwin};
 use crate::sample::Rng;
 use crate::tensors::{Answer, OwnedTarget, OwnedTensors, Tensors};
 
@@ -124,17 +124,20 @@ impl<F: Real> Twin<F> for MultiLabelSoftMargin {
 }
 
 impl<F: Real> RowTwin<F> for MultiLabelSoftMargin {
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    #[inline(always)]
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Values(y) = row.target else { return F::nan() };
         let (x, one) = (row.logits, F::one());
-        let share = |c: usize| row.class_weight(c) / F::of(x.len() as f64);
+        let classes = F::of(x.len() as f64);
         if let Some(grad) = &mut grads.input {
-            for (c, g) in grad.iter_mut().enumerate() {
-                let d = (one - y[c]) * reference::sigmoid(x[c]) - y[c] * reference::sigmoid(-x[c]);
-                *g = row.scale * share(c) * d;
-            }
+            reference::fill(grad, [x, y, row.weight], |[x, y, w]| {
+                let d = (one - y) * reference::sigmoid(x) - y * reference::sigmoid(-x);
+                row.scale * (w / classes) * d
+            });
         }
-        let term = |c: usize| y[c] * reference::softplus(-x[c]) + (one - y[c]) * reference::softplus(x[c]);
-        (0..x.len()).map(|c| share(c) * term(c)).collect::<Sum<F>>().total()
+        let [loss] = reference::sums([x, y, row.weight], |[x, y, w]| {
+            [w / classes * (y * reference::softplus(-x) + (one - y) * reference::softplus(x))]
+        });
+        loss
     }
 }

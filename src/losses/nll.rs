@@ -96,9 +96,10 @@ impl<F: Real> Twin<F> for Nll {
 }
 
 impl<F: Real> RowTwin<F> for Nll {
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    #[inline(always)]
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Class(t) = row.target else { return F::nan() };
-        let w = row.class_weight(t);
+        let w = row.weight[t];
         if let Some(grad) = &mut grads.input {
             grad[t] = -row.scale * w;
         }

@@ -131,6 +131,7 @@ impl<F: Real> Twin<F> for SigmoidFocal {
 }
 
 impl<F: Real> ItemTwin<F> for SigmoidFocal {
+    #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let (one, half) = (F::one(), F::of(0.5));
         let t = item.t;
@@ -143,7 +144,7 @@ impl<F: Real> ItemTwin<F> for SigmoidFocal {
         let balance = alpha.map_or(one, |alpha| alpha * t + (one - alpha) * (one - t));
         let gamma = F::of(f64::from(self.gamma));
         let factor = balance * left.powf(gamma);
-        let ce = (one - t) * x.max(F::zero()) + t * (-x).max(F::zero()) + (-x.abs()).exp().ln_1p();
+        let ce = (one - t) * x.max(F::zero()) + t * (-x).max(F::zero()) + (-x.abs()).exp_any().log1p();
         let loss = if item.x.is_infinite() {
             let coefficient = factor * if item.x > F::zero() { one - t } else { t };
             if coefficient == F::zero() { F::zero() } else { coefficient * F::infinity() }

@@ -78,6 +78,7 @@ impl<F: Real> Twin<F> for SoftMargin {
 }
 
 impl<F: Real> ItemTwin<F> for SoftMargin {
+    #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let z = -item.t * item.x;
         ItemOut { loss: reference::softplus(z), dx: -item.t * reference::sigmoid(z), d_second: F::zero() }

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::link::part;
 use crate::problem::{Problem, Reduction, TargetKind, Want};
-use crate::reference::{self, Real, RowGrads, RowIn, RowTarget, RowTwin, Sum};
+use crate::reference::{self, Real, RowGrads, RowIn, RowTarget, RowTwin, Sums};
 use crate::tensors::{Answer, OwnedTensors, Tensors};
 
 pub(super) const INFO: LossInfo = LossInfo {
@@ -157,52 +157,65 @@ impl<F: Real> Twin<F> for SoftmaxFocal {
 }
 
 impl<F: Real> RowTwin<F> for SoftmaxFocal {
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    #[inline(always)]
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Class(t) = row.target else { return F::nan() };
         let x = row.logits;
         let (zero, one, half) = (F::zero(), F::one(), F::of(0.5));
-        let is_nan = x.iter().any(|v| v.is_nan() || *v == F::infinity());
-        let half_m = x.iter().fold(F::neg_infinity(), |m, &v| m.max(half * v));
-        if is_nan || half_m == F::neg_infinity() {
-            grads.input.iter_mut().for_each(|g| g.fill(F::nan()));
+        let half_m = half * reference::largest(x);
+        let exp = |v: F| ((half * v - half_m) + (half * v - half_m)).exp_any();
+        // The exponentials stay in the row's gradient, all but the target's.
+        let [s, e_t] = reference::sum_but(Some(t), x, grads.input.as_deref_mut(), exp);
+        let d = s + e_t;
+        // NaN or +inf among the logits, or nothing but -inf.
+        if d.is_nan() {
+            grads.poison();
             return F::nan();
         }
+        let log_d = if e_t == one { s.log1p() } else { d.log_any() };
         let e = F::of(f64::from(self.label_smoothing));
         let (soft, gamma) = (e / F::of(x.len() as f64), F::of(f64::from(self.gamma)));
-        let share = |c: usize| row.class_weight(c) * (soft + if c == t { one - e } else { zero });
-        let exp = |v: F| ((half * v - half_m) + (half * v - half_m)).exp();
-
-        let s = (0..x.len()).filter(|&c| c != t).map(|c| exp(x[c])).collect::<Sum<F>>().total();
-        let e_t = exp(x[t]);
-        let d = s + e_t;
-        let log_d = if e_t == one { s.ln_1p() } else { d.ln() };
-        // p, (1 - p)^g (-log p), h
-        let term = |c: usize| {
-            let p = exp(x[c]) / d;
-            let left = (if c == t { s / d } else { one - p }).max(zero);
-            let half_cost = half_m - half * x[c] + half * log_d;
+        // p, (1 - p)^g (-log p), h of a class with 1 - p.
+        let term = |v: F, left: F| {
+            let p = exp(v) / d;
+            let half_cost = half_m - half * v + half * log_d;
             let cost = half_cost + half_cost;
-            let focus = left.powf(gamma);
-            let slope = if left < F::of(1e-30) {
-                -one
-            } else if p == zero {
-                zero
-            } else {
-                -p * cost / left
-            };
+            let focus = left.unit_power(gamma);
+            let slope = if p == zero { zero } else { -p * cost / left };
+            let slope = if left < F::of(1e-30) { -one } else { slope };
             (p, focus * cost, focus * (gamma * slope - one))
         };
-        let counting = || (0..x.len()).filter(|&c| share(c) != zero);
-        let h_sum = counting().map(|c| share(c) * term(c).2).collect::<Sum<F>>().total();
+        let rest = |v: F| reference::relu(one - exp(v) / d);
+        // What a class other than t adds to the loss and to sum h; one without a share adds nothing, whatever it holds.
+        let spread = |[v, w]: [F; 2]| {
+            let (share, (_, cost, h)) = (w * soft, term(v, rest(v)));
+            if share == zero { [zero; 2] } else { [share * cost, share * h] }
+        };
+        let (_, own_cost, own_h) = term(x[t], s / d);
+        let own_share = row.weight[t] * (soft + (one - e));
+        let own = if own_share == zero { [zero; 2] } else { [own_share * own_cost, own_share * own_h] };
+        let [mut loss, mut h_sum] = own;
+        if soft > zero {
+            let mut others = Sums::new();
+            others.add([&x[..t], &row.weight[..t]], spread);
+            others.add([&x[t + 1..], &row.weight[t + 1..]], spread);
+            let [others_loss, others_h] = others.totals();
+            loss += others_loss;
+            h_sum += others_h;
+        }
         if let Some(grad) = &mut grads.input {
-            for (c, g) in grad.iter_mut().enumerate() {
-                let (p, _, h) = term(c);
-                *g = row.scale * (share(c) * h - p * h_sum);
-            }
-            if soft == zero {
+            let (p_t, ..) = term(x[t], zero);
+            if soft > zero {
+                reference::fill(grad, [x, row.weight], |[v, w]| {
+                    let (p, _, h) = term(v, rest(v));
+                    row.scale * (w * soft * h - p * h_sum)
+                });
+                grad[t] = row.scale * (own_share * own_h - p_t * h_sum);
+            } else {
+                reference::update(grad, [x], |e, _| row.scale * (zero - e / d * h_sum));
                 grad[t] = row.scale * h_sum * (s / d);
             }
         }
-        counting().map(|c| share(c) * term(c).1).collect::<Sum<F>>().total()
+        loss
     }
 }

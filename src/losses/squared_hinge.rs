@@ -107,6 +107,7 @@ impl<F: Real> Twin<F> for SquaredHinge {
 }
 
 impl<F: Real> ItemTwin<F> for SquaredHinge {
+    #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let z = reference::relu(F::of(f64::from(self.margin)) - item.t * item.x);
         let dx = if z > F::zero() { -(item.t + item.t) * z } else { F::zero() };

@@ -1,10 +1,16 @@
 //! The CPU twin of skeleton/items.wgsl and skeleton/fold.wgsl: items in parallel, sums in item order.
+//!
+//! A task computes some neighbouring items, in loops over one output each. What such a loop reads lies in slices of the task's
+//! length, whether a tensor is read in place, broadcasts, or is not there.
 
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
+use std::ops::Range;
 
-use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn};
-use rayon::prelude::*;
+use ndarray::{ArrayD, Axis, CowArray, IxDyn};
 
+use super::lanes::{LANES, TILE, Task, joined, load, run_all, store};
+use super::output::{Part, contiguous, elements, parts, ranges, unwritten};
 use super::{Real, Sum};
 use crate::kernel::{Denominator, Kernel, Layout, Operand, WeightSource};
 use crate::problem::{Reduction, Want};
@@ -38,76 +44,229 @@ pub struct ItemOut<F> {
 
 /// An element-wise loss, for one element: the twin of the loss' WGSL file.
 pub trait ItemTwin<F>: Sync {
-    /// Loss and derivatives.
+    /// Loss and derivatives. `#[inline(always)]` and without branches that depend on the element: it becomes the body of a loop
+    /// that is compiled once for each width of vectors.
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F>;
 }
+
+/// Items of one task.
+const TASK: usize = 4096;
 
 /// Evaluates an element-wise loss. The tensors have been checked.
 pub fn items<F: Real, L: ItemTwin<F>>(loss: &L, kernel: &Kernel, tensors: &Tensors<'_, F>, want: Want) -> Answer<F> {
     let Layout::Items(shape) = &kernel.layout else {
         unreachable!("an element-wise loss is lowered onto items");
     };
-    let wide = |view: &ArrayViewD<'_, F>| stretch(view, &shape.shape);
-    let x = wide(&tensors.input);
-    let second = tensors.input2.as_ref().map(wide);
-    let t = match &tensors.target {
-        Target::Values(values) => wide(values),
-        // Never: the kernel of an element-wise loss refuses class indices.
-        Target::Indices(_) => Vec::new(),
-    };
-    let weight = weights(&kernel.weight, shape.weight.as_ref(), &shape.shape);
-    let pos_weight = weights(&kernel.pos_weight, shape.pos_weight.as_ref(), &shape.shape);
-    let mask: Option<Vec<bool>> = tensors.ignore_mask.as_ref().map(|mask| mask.iter().copied().collect());
-    let counts = |i: usize| mask.as_ref().is_none_or(|mask| !mask[i]);
-
+    let items = shape.items();
     let reduced = kernel.reduction != Reduction::None;
-    let denominator = match kernel.denominator {
-        Denominator::Fixed(value) => value,
-        Denominator::Counted => (0..x.len()).filter(|&i| counts(i)).count() as f64,
+    let x = tensors.input.as_standard_layout();
+    let second = tensors.input2.as_ref().map(|second| second.as_standard_layout());
+    let t = match &tensors.target {
+        Target::Values(values) => Some(values.as_standard_layout()),
+        // Never: the kernel of an element-wise loss refuses class indices.
+        Target::Indices(_) => None,
     };
-    let upstream: Cow<'_, [F]> = tensors.grad_output.iter().flatten().copied().collect();
-    let scale = |i: usize| {
-        let upstream = upstream.get(if reduced { 0 } else { i }).copied().unwrap_or_else(F::one);
-        if denominator == 0.0 { F::nan() } else { upstream / F::of(denominator) }
+    let upstream = tensors.grad_output.as_ref().map(|upstream| upstream.as_standard_layout());
+    let mask = tensors.ignore_mask.as_ref().map(|mask| mask.as_standard_layout());
+    let mask = mask.as_ref().map(elements);
+    let denominator = match (kernel.denominator, mask) {
+        (Denominator::Fixed(value), _) => value,
+        (Denominator::Counted, None) => items as f64,
+        (Denominator::Counted, Some(mask)) => mask.iter().filter(|&&ignored| !ignored).count() as f64,
     };
-    let at = |values: &Option<Vec<F>>, i: usize, default: F| values.as_ref().map_or(default, |values| values[i]);
-    let out: Vec<ItemOut<F>> = (0..x.len())
-        .into_par_iter()
-        .with_min_len(1024)
-        .map(|i| {
-            if !counts(i) {
-                return ItemOut { loss: F::zero(), dx: F::zero(), d_second: F::zero() };
-            }
-            let item = ItemIn {
-                x: x[i],
-                second: at(&second, i, F::zero()),
-                t: t[i],
-                w: at(&weight, i, F::one()),
-                pos_weight: at(&pos_weight, i, F::one()),
-            };
-            let answer = loss.item(&item);
-            ItemOut { loss: answer.loss, dx: scale(i) * answer.dx, d_second: scale(i) * answer.d_second }
-        })
-        .collect();
+    let divisor = if denominator == 0.0 { F::nan() } else { F::of(denominator) };
+    let call = Items {
+        loss,
+        dims: shape.dims,
+        x: Source::tensor(Some(&x), Some(&shape.input), F::zero(), items),
+        second: Source::tensor(second.as_ref(), shape.second.as_ref(), F::zero(), items),
+        t: Source::tensor(t.as_ref(), Some(&shape.target), F::zero(), items),
+        w: Source::weights(&kernel.weight, shape.weight.as_ref()),
+        pos_weight: Source::weights(&kernel.pos_weight, shape.pos_weight.as_ref()),
+        counts: mask.map_or_else(|| Source::constant(F::one()), Source::Counts),
+        scale: match upstream.as_ref().map(elements) {
+            Some(upstream) if !reduced => Source::Scales(upstream, divisor),
+            upstream => Source::constant(upstream.map_or(F::one(), |upstream| upstream[0]) / divisor),
+        },
+    };
 
-    let gradient = |wanted: bool, of: fn(&ItemOut<F>) -> F, own: &[usize]| {
-        wanted.then(|| fold(out.iter().map(of).collect(), &shape.shape, own))
-    };
-    let loss = want.contains(Want::LOSS).then(|| {
-        if !reduced {
-            return array(out.iter().map(|item| item.loss).collect(), &shape.shape);
-        }
-        let sum = out.iter().map(|item| item.loss.wide()).collect::<Sum<f64>>().total();
+    let out = |wanted: bool| wanted.then(|| unwritten(&shape.shape));
+    let mut losses = out(want.contains(Want::LOSS) && !reduced);
+    let mut dx = out(want.contains(Want::GRAD));
+    let mut d_second = out(want.contains(Want::GRAD_INPUT2) || want.contains(Want::GRAD_TARGET));
+    let chunks = ranges(items, 1, TASK)
+        .into_iter()
+        .zip(parts(losses.as_mut(), [items, 1, 1], TASK))
+        .zip(parts(dx.as_mut(), [items, 1, 1], TASK))
+        .zip(parts(d_second.as_mut(), [items, 1, 1], TASK))
+        .map(|(((items, losses), dx), d_second)| Chunk { call: &call, items, losses, dx, d_second });
+    let sums = run_all(chunks.collect(), items);
+
+    let reduce = || {
+        let sum = sums.into_iter().collect::<Sum<f64>>().total();
         let empty = denominator == 0.0 && sum == 0.0;
         array(vec![F::of(if empty { f64::from(kernel.empty) } else { sum / denominator })], &[])
-    });
+    };
+    // SAFETY: each part of each output went to a chunk, and a chunk writes all elements of its parts.
+    let [losses, dx, d_second] = [losses, dx, d_second].map(|out| out.map(|out| unsafe { out.assume_init() }));
     let input2 = tensors.input2.as_ref().map(|x| x.shape()).unwrap_or_default();
+    let own = if want.contains(Want::GRAD_INPUT2) { input2 } else { &kernel.target_shape };
+    let d_second = d_second.map(|wide| fold(wide, own));
+    let (grad_input2, grad_target) = if want.contains(Want::GRAD_INPUT2) { (d_second, None) } else { (None, d_second) };
     Answer {
-        loss,
-        grad_input: gradient(want.contains(Want::GRAD), |item| item.dx, tensors.input.shape()),
-        grad_input2: gradient(want.contains(Want::GRAD_INPUT2), |item| item.d_second, input2),
-        grad_target: gradient(want.contains(Want::GRAD_TARGET), |item| item.d_second, &kernel.target_shape),
+        loss: want.contains(Want::LOSS).then(|| losses.unwrap_or_else(reduce)),
+        grad_input: dx.map(|wide| fold(wide, tensors.input.shape())),
+        grad_input2,
+        grad_target,
         stats: None,
+    }
+}
+
+/// Where one number per item comes from.
+enum Source<'a, F> {
+    /// The same for all: as many as a task has items.
+    Constant(Vec<F>),
+    /// A tensor of the items' shape.
+    Dense(&'a [F]),
+    /// A tensor that broadcasts, and its strides.
+    Broadcast(&'a [F], [usize; 4]),
+    /// Weights among the options, and their strides.
+    Weights(&'a [f32], [usize; 4]),
+    /// 0 where the mask is set, 1 elsewhere.
+    Counts(&'a [bool]),
+    /// Upstream gradients, and what they are divided by.
+    Scales(&'a [F], F),
+}
+
+impl<'a, F: Real> Source<'a, F> {
+    fn constant(value: F) -> Self {
+        Self::Constant(vec![value; TASK])
+    }
+
+    fn tensor(tensor: Option<&'a CowArray<'_, F, IxDyn>>, operand: Option<&Operand>, default: F, items: usize) -> Self {
+        match (tensor.map(elements), operand) {
+            (Some(values), Some(_)) if values.len() == items => Self::Dense(values),
+            (Some(values), Some(operand)) => Self::Broadcast(values, operand.strides),
+            _ => Self::constant(default),
+        }
+    }
+
+    fn weights(source: &'a WeightSource, operand: Option<&Operand>) -> Self {
+        match (source, operand) {
+            (WeightSource::Host(values), Some(operand)) => Self::Weights(values, operand.strides),
+            _ => Self::constant(F::one()),
+        }
+    }
+
+    /// The numbers of some items.
+    fn of(&self, items: &Range<usize>, dims: [usize; 4]) -> Cow<'_, [F]> {
+        match self {
+            Self::Constant(values) => Cow::Borrowed(&values[..items.len()]),
+            Self::Dense(values) => Cow::Borrowed(&values[items.clone()]),
+            Self::Broadcast(values, strides) => Cow::Owned(gather(values, items, dims, *strides, |v| v)),
+            Self::Weights(values, strides) => {
+                Cow::Owned(gather(values, items, dims, *strides, |w| F::of(f64::from(w))))
+            }
+            Self::Counts(mask) => {
+                let count = |&ignored: &bool| if ignored { F::zero() } else { F::one() };
+                Cow::Owned(mask[items.clone()].iter().map(count).collect())
+            }
+            Self::Scales(upstream, divisor) => {
+                Cow::Owned(upstream[items.clone()].iter().map(|&upstream| upstream / *divisor).collect())
+            }
+        }
+    }
+}
+
+/// What a tensor with these strides holds for some items, in runs along the last dimension.
+fn gather<T: Copy, F: Copy>(
+    values: &[T],
+    items: &Range<usize>,
+    dims: [usize; 4],
+    strides: [usize; 4],
+    convert: impl Fn(T) -> F,
+) -> Vec<F> {
+    let mut out = Vec::with_capacity(items.len());
+    let mut item = items.start;
+    while item < items.end {
+        let (row, column) = (item / dims[3], item % dims[3]);
+        let run = (dims[3] - column).min(items.end - item);
+        let place = [row / dims[2] / dims[1], row / dims[2] % dims[1], row % dims[2], column];
+        let first: usize = place.iter().zip(strides).map(|(at, stride)| at * stride).sum();
+        match strides[3] {
+            0 => out.resize(out.len() + run, convert(values[first])),
+            _ => out.extend(values[first..first + run].iter().map(|&v| convert(v))),
+        }
+        item += run;
+    }
+    out
+}
+
+/// One call: what all its tasks read.
+struct Items<'a, F, L> {
+    loss: &'a L,
+    dims: [usize; 4],
+    x: Source<'a, F>,
+    second: Source<'a, F>,
+    t: Source<'a, F>,
+    w: Source<'a, F>,
+    pos_weight: Source<'a, F>,
+    /// 0 for ignored items, else 1.
+    counts: Source<'a, F>,
+    /// grad_output / denominator, NaN if that is 0.
+    scale: Source<'a, F>,
+}
+
+/// One task: some items, and the parts of the outputs that belong to them.
+struct Chunk<'a, F, L> {
+    call: &'a Items<'a, F, L>,
+    items: Range<usize>,
+    losses: Option<Part<'a, F>>,
+    dx: Option<Part<'a, F>>,
+    d_second: Option<Part<'a, F>>,
+}
+
+impl<F: Real, L: ItemTwin<F>> Task for Chunk<'_, F, L> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<const WIDE: bool>(self) -> f64 {
+        let call = self.call;
+        let sources = [&call.x, &call.second, &call.t, &call.w, &call.pos_weight, &call.counts, &call.scale];
+        let slices = sources.map(|source| source.of(&self.items, call.dims));
+        let [x, second, t, w, pos_weight, counts, scale] = slices.each_ref().map(|slice| &**slice);
+        let [mut losses, mut dx, mut d_second] = [self.losses, self.dx, self.d_second].map(|part| part.map(contiguous));
+        let mut sum = Sum::<f64>::new();
+        let mut lanes = [F::zero(); LANES];
+        // No closures around the item: they would be compiled apart from this loop, for narrow vectors.
+        for start in (0..self.items.len()).step_by(LANES) {
+            let place = start..self.items.len().min(start + LANES);
+            let (x, second, t) = (load(&x[place.clone()]), load(&second[place.clone()]), load(&t[place.clone()]));
+            let (w, pos_weight) = (load(&w[place.clone()]), load(&pos_weight[place.clone()]));
+            let (counts, scale) = (load(&counts[place.clone()]), load(&scale[place.clone()]));
+            let mut out = [[F::zero(); LANES]; 3];
+            for k in 0..LANES {
+                let item = ItemIn { x: x[k], second: second[k], t: t[k], w: w[k], pos_weight: pos_weight[k] };
+                let item = call.loss.item(&item);
+                // Whatever an ignored item holds.
+                let counted = counts[k] != F::zero();
+                out[0][k] = if counted { item.loss } else { F::zero() };
+                out[1][k] = if counted { scale[k] * item.dx } else { F::zero() };
+                out[2][k] = if counted { scale[k] * item.d_second } else { F::zero() };
+            }
+            for (to, block) in [&mut losses, &mut dx, &mut d_second].into_iter().zip(&out) {
+                if let Some(to) = to {
+                    store(&mut to[place.clone()], &block.map(MaybeUninit::new));
+                }
+            }
+            for k in 0..LANES {
+                lanes[k] += if k < place.len() { out[0][k] } else { F::zero() };
+            }
+            if place.end % TILE == 0 || place.end == self.items.len() {
+                sum.add(joined(std::mem::replace(&mut lanes, [F::zero(); LANES]), |a, b| a + b).wide());
+            }
+        }
+        sum.total()
     }
 }
 
@@ -115,26 +274,15 @@ fn array<F>(values: Vec<F>, shape: &[usize]) -> ArrayD<F> {
     ArrayD::from_shape_vec(IxDyn(shape), values).expect("one value per item")
 }
 
-/// A tensor at the items' shape.
-fn stretch<F: Real>(view: &ArrayViewD<'_, F>, shape: &[usize]) -> Vec<F> {
-    view.broadcast(IxDyn(shape)).map(|wide| wide.iter().copied().collect()).unwrap_or_default()
-}
-
-fn weights<F: Real>(source: &WeightSource, operand: Option<&Operand>, shape: &[usize]) -> Option<Vec<F>> {
-    let (WeightSource::Host(values), Some(operand)) = (source, operand) else { return None };
-    let own = array(values.iter().map(|&w| F::of(f64::from(w))).collect(), &operand.shape);
-    Some(stretch(&own.view(), shape))
-}
-
 /// Sums a gradient over the dimensions along which its tensor was broadcast.
-fn fold<F: Real>(wide: Vec<F>, shape: &[usize], own: &[usize]) -> ArrayD<F> {
-    let mut sums = array(wide, shape);
-    for axis in 0..shape.len() {
-        let own_size = (axis + own.len()).checked_sub(shape.len()).map_or(1, |k| own[k]);
-        if own_size != shape[axis] {
+fn fold<F: Real>(wide: ArrayD<F>, own: &[usize]) -> ArrayD<F> {
+    let mut sums = wide;
+    for axis in 0..sums.ndim() {
+        let own_size = (axis + own.len()).checked_sub(sums.ndim()).map_or(1, |k| own[k]);
+        if own_size != sums.len_of(Axis(axis)) {
             let folded = sums.map_axis(Axis(axis), |lane| lane.iter().copied().collect::<Sum<F>>().total());
             sums = folded.insert_axis(Axis(axis));
         }
     }
-    array(sums.into_iter().collect(), own)
+    sums.into_shape_with_order(own).expect("as many elements as the tensor has")
 }

@@ -1,12 +1,19 @@
 //! The CPU twin of skeleton/rows.wgsl and skeleton/reduce.wgsl: rows in parallel, sums in row order.
+//!
+//! A task computes some neighbouring rows. Where the class axis is last it reads and writes them in place; else it gathers a tile
+//! of positions first and scatters their gradients afterwards.
 
-use ndarray::{Array1, ArrayD, ArrayView1, ArrayViewMut1, Axis, IxDyn};
-use rayon::prelude::*;
+use std::borrow::Cow;
+use std::ops::Range;
 
+use ndarray::{ArrayD, Axis};
+
+use super::lanes::{LANES, Task, run_all};
+use super::output::{Part, contiguous, elements, parts, ranges, unwritten, zeroed};
 use super::{Real, Sum};
 use crate::kernel::{Denominator, Kernel, Layout, WeightSource};
 use crate::losses::Loss;
-use crate::problem::{Reduction, Want};
+use crate::problem::{Reduction, RowShape, Want};
 use crate::tensors::{Answer, RowStats, Target, Tensors};
 
 /// A row's target.
@@ -15,30 +22,22 @@ pub enum RowTarget<'a, F> {
     /// A class in range.
     Class(usize),
     /// A list of labels, ended by the first -1.
-    Labels(ArrayView1<'a, i64>),
+    Labels(&'a [i64]),
     /// One value per class.
-    Values(ArrayView1<'a, F>),
+    Values(&'a [F]),
 }
 
 /// One row that counts.
 #[derive(Debug, Clone, Copy)]
 pub struct RowIn<'a, F> {
     /// The row's logits (or scores).
-    pub logits: ArrayView1<'a, F>,
+    pub logits: &'a [F],
     /// Its target.
     pub target: RowTarget<'a, F>,
-    /// Class weights; empty if every class weighs 1.
+    /// Class weights; 1 for every class if the loss has none.
     pub weight: &'a [F],
     /// grad_output * sample weight / denominator, NaN if the denominator is 0.
     pub scale: F,
-}
-
-impl<F: Real> RowIn<'_, F> {
-    /// Weight of a class.
-    #[must_use]
-    pub fn class_weight(&self, class: usize) -> F {
-        self.weight.get(class).copied().unwrap_or_else(F::one)
-    }
 }
 
 /// Statistics of one row, see [`RowStats`].
@@ -60,22 +59,63 @@ impl<F: Real> RowStat<F> {
     }
 }
 
-/// Where a row's gradients go; they hold zeros.
+/// Where a row's outputs besides the loss go, those that are wanted.
 #[derive(Debug)]
 pub struct RowGrads<'a, F> {
-    /// With respect to the logits.
-    pub input: Option<ArrayViewMut1<'a, F>>,
-    /// With respect to a floating-point target.
-    pub target: Option<ArrayViewMut1<'a, F>>,
+    /// With respect to the logits; holds zeros.
+    pub input: Option<&'a mut [F]>,
+    /// With respect to a floating-point target; holds zeros.
+    pub target: Option<&'a mut [F]>,
     /// Statistics, unknown so far.
-    pub stat: RowStat<F>,
+    pub stat: Option<RowStat<F>>,
+}
+
+impl<F: Real> RowGrads<'_, F> {
+    /// NaN for every gradient.
+    pub fn poison(&mut self) {
+        self.input.iter_mut().chain(&mut self.target).for_each(|grad| grad.fill(F::nan()));
+    }
 }
 
 /// A loss over rows of classes, for one row: the twin of the loss' WGSL file.
 pub trait RowTwin<F>: Sync {
-    /// The row's loss; fills in the gradients that are there.
-    fn row(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F;
+    /// The row's loss; fills in the gradients that are there. `#[inline(always)]`, because it is compiled once for each width of
+    /// vectors.
+    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F;
+
+    /// Whether [`few`](Self::few) serves this loss.
+    fn takes_few(&self) -> bool {
+        false
+    }
+
+    /// The losses of rows of few classes; their gradients take the place of the logits. Also `#[inline(always)]`.
+    fn few(&self, rows: &mut FewRows<'_, F>) -> [F; LANES] {
+        let _ = rows;
+        unreachable!("only if the loss takes few")
+    }
 }
+
+/// [`LANES`] rows of few classes side by side, each as in [`RowIn`]; those that do not count hold anything.
+#[derive(Debug)]
+pub struct FewRows<'a, F> {
+    /// The logits of each class.
+    pub classes: &'a mut [[F; LANES]],
+    /// Classes in range.
+    pub target: [u32; LANES],
+    /// The weights of these classes.
+    pub weight: [F; LANES],
+    /// Scales of the gradients.
+    pub scale: [F; LANES],
+}
+
+/// So many classes are few: in one row they would leave most lanes of a loop empty.
+const FEW: usize = 64;
+
+/// Elements that one task reads if rows are side by side.
+const TASK: usize = 4096;
+/// Elements of a tile, where they are not; and the positions in it: at least a cache line of them.
+const TILE: usize = 1 << 16;
+const TILE_ROWS: [usize; 2] = [16, 256];
 
 /// Evaluates a loss over rows. The tensors have been checked.
 pub fn rows<F: Real, L: RowTwin<F> + Loss>(
@@ -87,94 +127,280 @@ pub fn rows<F: Real, L: RowTwin<F> + Loss>(
     let Layout::Rows(shape) = kernel.layout else {
         unreachable!("a loss over rows is lowered onto rows");
     };
-    let axis = Axis(shape.axis);
+    let input = tensors.input.as_standard_layout();
+    let (labels, values) = match &tensors.target {
+        Target::Indices(labels) => (Some(labels.as_standard_layout()), None),
+        Target::Values(values) => (None, Some(values.as_standard_layout())),
+    };
     let weight: Vec<F> = match &kernel.weight {
         WeightSource::Host(values) => values.iter().map(|&w| F::of(f64::from(w))).collect(),
-        WeightSource::None | WeightSource::Buffer => Vec::new(),
-    };
-    let reduced = kernel.reduction != Reduction::None;
-
-    // None: ignored.
-    let targets: Vec<Option<RowTarget<'_, F>>> = match &tensors.target {
-        Target::Indices(labels) if kernel.marks => {
-            labels.lanes(axis).into_iter().map(|row| Some(RowTarget::Labels(row))).collect()
-        }
-        Target::Indices(labels) => {
-            labels.iter().map(|&t| (!loss.ignores(t)).then_some(RowTarget::Class(t as usize))).collect()
-        }
-        Target::Values(values) => values.lanes(axis).into_iter().map(|row| Some(RowTarget::Values(row))).collect(),
+        WeightSource::None | WeightSource::Buffer => vec![F::one(); shape.classes],
     };
     let sample_weight: Vec<F> = tensors.sample_weight.iter().flatten().copied().collect();
-    let own_weight = |row: usize| sample_weight.get(row).copied().unwrap_or_else(F::one);
-    let denominator = match kernel.denominator {
-        Denominator::Fixed(value) => value,
-        Denominator::Counted => {
-            let class_weight = |class: &usize| weight.get(*class).map_or(1.0, |w| w.wide());
-            let counted = targets.iter().enumerate().map(|(row, target)| match target {
-                None => 0.0,
-                Some(RowTarget::Class(class)) if kernel.weighs_mean => class_weight(class) * own_weight(row).wide(),
-                Some(_) => own_weight(row).wide(),
-            });
-            counted.collect::<Sum<f64>>().total()
-        }
-    };
     let upstream: Vec<F> = tensors.grad_output.iter().flatten().copied().collect();
-    let scale = |row: usize| {
-        let upstream = upstream.get(if reduced { 0 } else { row }).copied().unwrap_or_else(F::one);
-        if denominator == 0.0 { F::nan() } else { upstream * own_weight(row) / F::of(denominator) }
+    let mut call = Rows {
+        loss,
+        shape,
+        input: elements(&input),
+        target: match (&labels, &values) {
+            (Some(lists), _) if kernel.marks => Targets::Lists(elements(lists)),
+            (Some(classes), _) => Targets::Classes(elements(classes)),
+            (None, values) => Targets::Values(values.as_ref().map(elements).unwrap_or_default()),
+        },
+        weight: &weight,
+        sample_weight: &sample_weight,
+        upstream: &upstream,
+        reduced: kernel.reduction != Reduction::None,
+        denominator: 1.0,
+    };
+    call.denominator = match kernel.denominator {
+        Denominator::Fixed(value) => value,
+        Denominator::Counted => call.counted(kernel.weighs_mean && kernel.weight != WeightSource::None),
     };
 
-    let zeros = |wanted: bool| wanted.then(|| ArrayD::<F>::zeros(tensors.input.raw_dim()));
-    let mut grad_input = zeros(want.contains(Want::GRAD));
-    let mut grad_target = zeros(want.contains(Want::GRAD_TARGET));
-    let (losses, stats): (Vec<F>, Vec<RowStat<F>>) = {
-        let mut grads: Vec<RowGrads<'_, F>> =
-            (0..targets.len()).map(|_| RowGrads { input: None, target: None, stat: RowStat::unknown() }).collect();
-        for (row, lane) in grad_input.iter_mut().flat_map(|g| g.lanes_mut(axis)).enumerate() {
-            grads[row].input = Some(lane);
-        }
-        for (row, lane) in grad_target.iter_mut().flat_map(|g| g.lanes_mut(axis)).enumerate() {
-            grads[row].target = Some(lane);
-        }
-        let logits: Vec<ArrayView1<'_, F>> = tensors.input.lanes(axis).into_iter().collect();
-        logits
-            .into_par_iter()
-            .zip(targets)
-            .zip(grads)
-            .enumerate()
-            .map(|(row, ((logits, target), mut grads))| {
-                let loss = target.map_or_else(F::zero, |target| {
-                    let row_in = RowIn { logits, target, weight: &weight, scale: scale(row) };
-                    loss.row(&row_in, &mut grads) * own_weight(row)
-                });
-                (loss, grads.stat)
-            })
-            .unzip()
+    let each = want.contains(Want::LOSS) && !call.reduced;
+    let mut losses = each.then(|| unwritten(&kernel.item_shape));
+    let mut stats = want.contains(Want::STATS).then(|| unwritten(&kernel.item_shape));
+    let mut grad_input = want.contains(Want::GRAD).then(|| unwritten(tensors.input.shape()));
+    let mut grad_target = want.contains(Want::GRAD_TARGET).then(|| unwritten(tensors.input.shape()));
+    let step = match shape.inner {
+        1 => (TASK / shape.classes).max(1),
+        _ => (TILE / shape.classes).clamp(TILE_ROWS[0], TILE_ROWS[1]),
     };
+    let (per_class, per_row) = ([shape.outer, shape.classes, shape.inner], [shape.outer, 1, shape.inner]);
+    let chunks = ranges(shape.outer, shape.inner, step)
+        .into_iter()
+        .zip(parts(grad_input.as_mut(), per_class, step))
+        .zip(parts(grad_target.as_mut(), per_class, step))
+        .zip(parts(losses.as_mut(), per_row, step))
+        .zip(parts(stats.as_mut(), per_row, step))
+        .map(|((((rows, grad_input), grad_target), losses), stats)| Chunk {
+            call: &call,
+            rows,
+            grad_input,
+            grad_target,
+            losses,
+            stats,
+        });
+    let sums = run_all(chunks.collect(), call.input.len());
 
-    let loss = want.contains(Want::LOSS).then(|| {
-        if reduced {
-            let sum = losses.iter().map(|l| l.wide()).collect::<Sum<f64>>().total();
-            let empty = denominator == 0.0 && sum == 0.0;
-            let value = if empty { f64::from(kernel.empty) } else { sum / denominator };
-            Array1::from_elem(1, F::of(value)).into_shape_with_order(IxDyn(&[]))
-        } else {
-            Array1::from_vec(losses).into_shape_with_order(IxDyn(&kernel.loss_shape))
-        }
-        .expect("one loss per row")
-    });
-    let stats = want.contains(Want::STATS).then(|| row_stats(&stats, &kernel.item_shape));
+    let reduced = || {
+        let sum = sums.into_iter().collect::<Sum<f64>>().total();
+        let empty = call.denominator == 0.0 && sum == 0.0;
+        ndarray::arr0(F::of(if empty { f64::from(kernel.empty) } else { sum / call.denominator })).into_dyn()
+    };
+    // SAFETY: each part of each output went to a chunk, and a chunk writes all elements of its parts.
+    let [losses, grad_input, grad_target] =
+        [losses, grad_input, grad_target].map(|out| out.map(|out| unsafe { out.assume_init() }));
+    // SAFETY: likewise.
+    let stats = stats.map(|out| row_stats(&unsafe { out.assume_init() }));
+    let loss = want.contains(Want::LOSS).then(|| losses.unwrap_or_else(reduced));
     Answer { loss, grad_input, grad_input2: None, grad_target, stats }
 }
 
-fn row_stats<F: Real>(stats: &[RowStat<F>], shape: &[usize]) -> RowStats<F> {
-    fn column<F, T>(stats: &[RowStat<F>], shape: &[usize], of: fn(&RowStat<F>) -> T) -> ArrayD<T> {
-        ArrayD::from_shape_vec(IxDyn(shape), stats.iter().map(of).collect()).expect("one value per row")
+/// Targets of all rows, dense.
+enum Targets<'a, F> {
+    Classes(&'a [i64]),
+    Lists(&'a [i64]),
+    Values(&'a [F]),
+}
+
+/// One call: what all its tasks read. Tensors are dense; sample weights and upstream gradients are empty where all are 1.
+struct Rows<'a, F, L> {
+    loss: &'a L,
+    shape: RowShape,
+    input: &'a [F],
+    target: Targets<'a, F>,
+    weight: &'a [F],
+    sample_weight: &'a [F],
+    upstream: &'a [F],
+    reduced: bool,
+    denominator: f64,
+}
+
+impl<F: Real, L: RowTwin<F> + Loss> Rows<'_, F, L> {
+    fn own_weight(&self, row: usize) -> F {
+        self.sample_weight.get(row).copied().unwrap_or_else(F::one)
     }
+
+    fn scale(&self, row: usize) -> F {
+        let upstream = self.upstream.get(if self.reduced { 0 } else { row }).copied().unwrap_or_else(F::one);
+        if self.denominator == 0.0 { F::nan() } else { upstream * self.own_weight(row) / F::of(self.denominator) }
+    }
+
+    /// The sum of the weights of the rows that count.
+    fn counted(&self, weighs_mean: bool) -> f64 {
+        if let (Targets::Classes(classes), false, true) = (&self.target, weighs_mean, self.sample_weight.is_empty()) {
+            return classes.iter().filter(|&&class| !self.loss.ignores(class)).count() as f64;
+        }
+        let weight = |row: usize| match self.target {
+            Targets::Classes(classes) if self.loss.ignores(classes[row]) => 0.0,
+            Targets::Classes(classes) if weighs_mean => {
+                self.weight[classes[row] as usize].wide() * self.own_weight(row).wide()
+            }
+            Targets::Classes(_) | Targets::Lists(_) | Targets::Values(_) => self.own_weight(row).wide(),
+        };
+        (0..self.shape.rows()).map(weight).collect::<Sum<f64>>().total()
+    }
+
+    /// Elements of a tensor (N, C, D) for some rows, one row after the other.
+    #[inline(always)]
+    fn gather<'a, T: Copy>(&self, tensor: &'a [T], rows: &Range<usize>) -> Cow<'a, [T]> {
+        let RowShape { classes, inner, .. } = self.shape;
+        if inner == 1 {
+            return Cow::Borrowed(&tensor[rows.start * classes..rows.end * classes]);
+        }
+        let first = rows.start / inner * classes * inner + rows.start % inner;
+        let mut tile = Vec::with_capacity(rows.len() * classes);
+        for row in 0..rows.len() {
+            tile.extend(tensor[first + row..].iter().step_by(inner).take(classes));
+        }
+        Cow::Owned(tile)
+    }
+}
+
+/// One task: some rows, and the parts of the outputs that belong to them.
+struct Chunk<'a, F, L> {
+    call: &'a Rows<'a, F, L>,
+    rows: Range<usize>,
+    grad_input: Option<Part<'a, F>>,
+    grad_target: Option<Part<'a, F>>,
+    losses: Option<Part<'a, F>>,
+    stats: Option<Part<'a, RowStat<F>>>,
+}
+
+impl<F: Real, L: RowTwin<F> + Loss> Task for Chunk<'_, F, L> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<const WIDE: bool>(self) -> f64 {
+        let (call, classes) = (self.call, self.call.shape.classes);
+        let few = classes <= FEW && call.shape.inner == 1 && call.loss.takes_few();
+        if let (Targets::Classes(targets), true, None) = (&call.target, few, &self.stats) {
+            return self.few(targets);
+        }
+        let logits = call.gather(call.input, &self.rows);
+        let (lists, values) = match call.target {
+            Targets::Lists(lists) => (call.gather(lists, &self.rows), Cow::default()),
+            Targets::Values(values) => (Cow::default(), call.gather(values, &self.rows)),
+            Targets::Classes(_) => Default::default(),
+        };
+        let open = |part| Gradient::open(part, self.rows.len(), call.shape);
+        let (mut grad_input, mut grad_target) = (self.grad_input.map(open), self.grad_target.map(open));
+        let (mut losses, mut stats) = (self.losses.map(contiguous), self.stats.map(contiguous));
+        let mut sum = Sum::new();
+        for (k, row) in self.rows.clone().enumerate() {
+            let own = k * classes..(k + 1) * classes;
+            let target = match call.target {
+                Targets::Classes(classes) if call.loss.ignores(classes[row]) => None,
+                Targets::Classes(classes) => Some(RowTarget::Class(classes[row] as usize)),
+                Targets::Lists(_) => Some(RowTarget::Labels(&lists[own.clone()])),
+                Targets::Values(_) => Some(RowTarget::Values(&values[own.clone()])),
+            };
+            let mut grads = RowGrads {
+                input: grad_input.as_mut().map(|grad| grad.row(own.clone())),
+                target: grad_target.as_mut().map(|grad| grad.row(own.clone())),
+                stat: stats.is_some().then(RowStat::unknown),
+            };
+            // Not in a closure, which would be compiled apart from this loop, for narrow vectors.
+            let mut loss = F::zero();
+            if let Some(target) = target {
+                let row_in = RowIn { logits: &logits[own], target, weight: call.weight, scale: call.scale(row) };
+                loss = call.loss.row::<WIDE>(&row_in, &mut grads) * call.own_weight(row);
+            }
+            sum.add(loss.wide());
+            losses.iter_mut().for_each(|losses| _ = losses[k].write(loss));
+            stats.iter_mut().zip(grads.stat).for_each(|(stats, stat)| _ = stats[k].write(stat));
+        }
+        grad_input.into_iter().chain(grad_target).for_each(Gradient::close);
+        sum.total()
+    }
+}
+
+impl<F: Real, L: RowTwin<F> + Loss> Chunk<'_, F, L> {
+    /// Rows of few classes.
+    #[inline(always)]
+    fn few(self, targets: &[i64]) -> f64 {
+        let (call, classes) = (self.call, self.call.shape.classes);
+        let logits = call.gather(call.input, &self.rows);
+        let (mut grad_input, mut losses) = (self.grad_input.map(contiguous), self.losses.map(contiguous));
+        let mut tile = [[F::zero(); LANES]; FEW];
+        let mut sum = Sum::new();
+        for start in (0..self.rows.len()).step_by(LANES) {
+            let lanes = start..self.rows.len().min(start + LANES);
+            let zeros = [F::zero(); LANES];
+            let mut rows = FewRows { classes: &mut tile[..classes], target: [0; LANES], weight: zeros, scale: zeros };
+            let mut counts = zeros;
+            for (k, row) in lanes.clone().enumerate() {
+                for (class, &v) in rows.classes.iter_mut().zip(&logits[row * classes..]) {
+                    class[k] = v;
+                }
+                let (row, target) = (self.rows.start + row, targets[self.rows.start + row]);
+                if !call.loss.ignores(target) {
+                    counts[k] = call.own_weight(row);
+                    (rows.target[k], rows.weight[k]) = (target as u32, call.weight[target as usize]);
+                    rows.scale[k] = call.scale(row);
+                }
+            }
+            let own = call.loss.few(&mut rows);
+            for (k, row) in lanes.enumerate() {
+                let ignored = call.loss.ignores(targets[self.rows.start + row]);
+                let loss = if ignored { F::zero() } else { own[k] * counts[k] };
+                sum.add(loss.wide());
+                if let Some(losses) = &mut losses {
+                    losses[row].write(loss);
+                }
+                if let Some(grad) = &mut grad_input {
+                    for (out, class) in grad[row * classes..].iter_mut().zip(&*rows.classes) {
+                        out.write(if ignored { F::zero() } else { class[k] });
+                    }
+                }
+            }
+        }
+        sum.total()
+    }
+}
+
+/// A task's part of a gradient while its rows are computed.
+enum Gradient<'a, F> {
+    InPlace(&'a mut [F]),
+    Tile(Vec<F>, Part<'a, F>),
+}
+
+impl<'a, F: Real> Gradient<'a, F> {
+    fn open(part: Part<'a, F>, rows: usize, shape: RowShape) -> Self {
+        match shape.inner {
+            1 => Self::InPlace(zeroed(contiguous(part))),
+            _ => Self::Tile(vec![F::zero(); rows * shape.classes], part),
+        }
+    }
+
+    /// A row, which holds zeros at first.
+    #[inline(always)]
+    fn row(&mut self, elements: Range<usize>) -> &mut [F] {
+        match self {
+            Self::InPlace(memory) => &mut memory[elements],
+            Self::Tile(tile, _) => &mut tile[elements],
+        }
+    }
+
+    /// Writes a tile where it belongs.
+    fn close(self) {
+        if let Self::Tile(tile, mut part) = self {
+            let classes = part.len_of(Axis(1));
+            for (class, mut positions) in part.axis_iter_mut(Axis(1)).enumerate() {
+                let values = tile[class..].iter().step_by(classes);
+                positions.iter_mut().zip(values).for_each(|(out, &value)| _ = out.write(value));
+            }
+        }
+    }
+}
+
+fn row_stats<F: Real>(stats: &ArrayD<RowStat<F>>) -> RowStats<F> {
     RowStats {
-        lse: column(stats, shape, |stat| stat.lse),
-        entropy: column(stats, shape, |stat| stat.entropy),
-        argmax: column(stats, shape, |stat| stat.argmax),
-        hit: column(stats, shape, |stat| stat.hit),
+        lse: stats.map(|stat| stat.lse),
+        entropy: stats.map(|stat| stat.entropy),
+        argmax: stats.map(|stat| stat.argmax),
+        hit: stats.map(|stat| stat.hit),
     }
 }
