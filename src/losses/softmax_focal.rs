@@ -156,6 +156,29 @@ impl<F: Real> Twin<F> for SoftmaxFocal {
     }
 }
 
+/// What a row's classes have in common.
+struct Terms<F> {
+    half_m: F,
+    d: F,
+    half_log_d: F,
+    gamma: F,
+}
+
+impl<F: Real> Terms<F> {
+    /// p, (1 - p)^g (-log p), h of a class with 1 - p.
+    #[inline(always)]
+    fn of(&self, v: F, left: F) -> (F, F, F) {
+        let half_lag = self.half_m - F::of(0.5) * v;
+        let p = (-(half_lag + half_lag)).exp_any() / self.d;
+        let half_cost = half_lag + self.half_log_d;
+        let cost = half_cost + half_cost;
+        let focus = left.unit_power(self.gamma);
+        let slope = if p == F::zero() { F::zero() } else { -p * cost / left };
+        let slope = if left < F::of(1e-30) { -F::one() } else { slope };
+        (p, focus * cost, focus * (self.gamma * slope - F::one()))
+    }
+}
+
 impl<F: Real> RowTwin<F> for SoftmaxFocal {
     #[inline(always)]
     fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
@@ -175,39 +198,31 @@ impl<F: Real> RowTwin<F> for SoftmaxFocal {
         let log_d = if e_t == one { s.log1p() } else { d.log_any() };
         let e = F::of(f64::from(self.label_smoothing));
         let (soft, gamma) = (e / F::of(x.len() as f64), F::of(f64::from(self.gamma)));
-        // p, (1 - p)^g (-log p), h of a class with 1 - p.
-        let term = |v: F, left: F| {
-            let p = exp(v) / d;
-            let half_cost = half_m - half * v + half * log_d;
-            let cost = half_cost + half_cost;
-            let focus = left.unit_power(gamma);
-            let slope = if p == zero { zero } else { -p * cost / left };
-            let slope = if left < F::of(1e-30) { -one } else { slope };
-            (p, focus * cost, focus * (gamma * slope - one))
-        };
+        let terms = Terms { half_m, d, half_log_d: half * log_d, gamma };
         let rest = |v: F| reference::relu(one - exp(v) / d);
         // What a class other than t adds to the loss and to sum h; one without a share adds nothing, whatever it holds.
         let spread = |[v, w]: [F; 2]| {
-            let (share, (_, cost, h)) = (w * soft, term(v, rest(v)));
+            let (share, (_, cost, h)) = (w * soft, terms.of(v, rest(v)));
             if share == zero { [zero; 2] } else { [share * cost, share * h] }
         };
-        let (_, own_cost, own_h) = term(x[t], s / d);
+        let (_, own_cost, own_h) = terms.of(x[t], s / d);
         let own_share = row.weight[t] * (soft + (one - e));
         let own = if own_share == zero { [zero; 2] } else { [own_share * own_cost, own_share * own_h] };
         let [mut loss, mut h_sum] = own;
         if soft > zero {
             let mut others = Sums::new();
-            others.add([&x[..t], &row.weight[..t]], spread);
-            others.add([&x[t + 1..], &row.weight[t + 1..]], spread);
+            for part in [0..t, t + 1..x.len()] {
+                others.add([&x[part.clone()], &row.weight[part]], spread);
+            }
             let [others_loss, others_h] = others.totals();
             loss += others_loss;
             h_sum += others_h;
         }
         if let Some(grad) = &mut grads.input {
-            let (p_t, ..) = term(x[t], zero);
+            let p_t = e_t / d;
             if soft > zero {
                 reference::fill(grad, [x, row.weight], |[v, w]| {
-                    let (p, _, h) = term(v, rest(v));
+                    let (p, _, h) = terms.of(v, rest(v));
                     row.scale * (w * soft * h - p * h_sum)
                 });
                 grad[t] = row.scale * (own_share * own_h - p_t * h_sum);

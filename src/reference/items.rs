@@ -237,7 +237,8 @@ impl<F: Real, L: ItemTwin<F>> Task for Chunk<'_, F, L> {
         let [x, second, t, w, pos_weight, counts, scale] = slices.each_ref().map(|slice| &**slice);
         let [mut losses, mut dx, mut d_second] = [self.losses, self.dx, self.d_second].map(|part| part.map(contiguous));
         let mut sum = Sum::<f64>::new();
-        let mut lanes = [F::zero(); LANES];
+        // In f64, which holds the sum of any floats.
+        let mut lanes = [0.0; LANES];
         // No closures around the item: they would be compiled apart from this loop, for narrow vectors.
         for start in (0..self.items.len()).step_by(LANES) {
             let place = start..self.items.len().min(start + LANES);
@@ -260,10 +261,10 @@ impl<F: Real, L: ItemTwin<F>> Task for Chunk<'_, F, L> {
                 }
             }
             for k in 0..LANES {
-                lanes[k] += if k < place.len() { out[0][k] } else { F::zero() };
+                lanes[k] += if k < place.len() { out[0][k].wide() } else { 0.0 };
             }
             if place.end % TILE == 0 || place.end == self.items.len() {
-                sum.add(joined(std::mem::replace(&mut lanes, [F::zero(); LANES]), |a, b| a + b).wide());
+                sum.add(joined(std::mem::replace(&mut lanes, [0.0; LANES]), |a, b| a + b));
             }
         }
         sum.total()
