@@ -151,7 +151,7 @@ const CPU: &[Regime] = &[
         Way::Thread,
         "CPU adapter: many rows share the cost of opening and closing a row",
     ),
-    regime(16_384..=usize::MAX, 0..=8, Way::Split(8), "CPU adapter: few long rows, fewer than cores"),
+    regime(16_384..=usize::MAX, 0..=1, Way::Split(8), "CPU adapter: one long row, more cores"),
     regime(ANY, ANY, Way::Subgroup, "CPU adapter: barriers are expensive, a subgroup needs none"),
     regime(ANY, ANY, Way::Thread, "CPU adapter without a fixed subgroup size: a thread needs no barriers"),
     regime(ANY, ANY, Way::Workgroup(256), "CPU adapter: fewer lanes would loop too often"),
@@ -370,7 +370,7 @@ mod tests {
         use RowStrategy::{Kept, Split, Subgroup, Thread, Tile, Workgroup};
         let gpu = AdapterFacts { subgroup: Some((32, 32)), max_invocations: 1024, ..minimum() };
         let small = AdapterFacts { max_invocations: 64, ..minimum() };
-        let table: [(&AdapterFacts, &[usize], RowStrategy); 27] = [
+        let table: [(&AdapterFacts, &[usize], RowStrategy); 28] = [
             (&minimum(), &[8, 10], Tile { rows: 2 }),
             (&minimum(), &[8, 16], Tile { rows: 1 }),
             (&minimum(), &[8, 15], Tile { rows: 4 }),
@@ -395,7 +395,8 @@ mod tests {
             (&software(Some((8, 8))), &[8, 513], Subgroup { lanes: 8 }),
             (&software(Some((8, 8))), &[256, 1024], Thread),
             (&software(Some((8, 8))), &[9, 262_144], Subgroup { lanes: 8 }),
-            (&software(Some((8, 8))), &[2, 262_144], Split { lanes: 8, parts: 8 }),
+            (&software(Some((8, 8))), &[1, 262_144], Split { lanes: 8, parts: 8 }),
+            (&software(Some((8, 8))), &[2, 262_144], Subgroup { lanes: 8 }),
             (&software(Some((4, 8))), &[8, 1025], Thread),
             (&software(None), &[8, 1025], Thread),
         ];
