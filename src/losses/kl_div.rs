@@ -35,7 +35,7 @@ pub(super) const INFO: LossInfo = LossInfo {
 /// use deeploss::{Context, KlDiv, Loss, Reduction};
 /// use ndarray::array;
 ///
-/// let (log_p, t) = (array![[0.5_f32.log_any(), 0.5_f32.log_any()]], array![[1.0_f32, 0.0]]);
+/// let (log_p, t) = (array![[0.5_f32.ln(), 0.5_f32.ln()]], array![[1.0_f32, 0.0]]);
 /// let out = KlDiv::new().reduction(Reduction::BatchMean).evaluate(&Context::cpu(), log_p.view(), t.view())?;
 /// assert!((out.scalar().unwrap() - std::f32::consts::LN_2).abs() < 1e-6);
 /// # Ok::<(), deeploss::Error>(())

@@ -76,8 +76,8 @@ impl Arguments {
                 _ => return Err(format!("unknown argument {argument}\n\n{USAGE}")),
             }
         }
-        if parsed.write && !(parsed.families.is_empty() && parsed.only.is_empty()) {
-            return Err("--write takes the whole table: leave out --family and --only".into());
+        if parsed.write && !parsed.families.is_empty() {
+            return Err("--write takes every family: leave out --family".into());
         }
         Ok(Some(parsed))
     }
@@ -103,8 +103,12 @@ fn report_families(arguments: &Arguments) -> Result<bool, String> {
     // The assembly of one family at a time, everything else at once.
     for group in families.chunks(if arguments.asm { 1 } else { families.len() }) {
         let children = group.iter().map(|family| start(family, arguments, &icd)).collect::<Result<Vec<_>, _>>()?;
-        for (family, child) in group.iter().zip(children) {
-            let output = child.wait_with_output().map_err(|e| format!("{}: {e}", family.name))?;
+        // Read at once: a child whose pipe is full would wait for the one before it.
+        let readers: Vec<_> =
+            children.into_iter().map(|child| std::thread::spawn(move || child.wait_with_output())).collect();
+        for (family, reader) in group.iter().zip(readers) {
+            let output = reader.join().map_err(|_| format!("{}: reading it failed", family.name))?;
+            let output = output.map_err(|e| format!("{}: {e}", family.name))?;
             if !output.status.success() {
                 return Err(format!("compiling for {} failed ({})", family.name, output.status));
             }

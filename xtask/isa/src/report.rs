@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_row_survives_its_line() {
         let stats = Stats { vgprs: 48, instructions: 7, ..Stats::default() };
-        let row = Row { kernel: "nll.rows".into(), quads: true, family: "NAVI21".into(), stats, ..Row::default() };
+        let row = Row { kernel: "nll.rows".into(), quads: true, family: "GFX1100".into(), stats, ..Row::default() };
         assert_eq!(Row::from_line(&row.line()).unwrap().fields(), row.fields());
         assert!(Row::from_line("nll.rows\t").is_none());
     }
