@@ -17,7 +17,8 @@
 //   struct Acc;  fn acc_new() -> Acc
 //   fn acc_add(acc, row, block) -> Acc                16 classes more
 //   fn acc_join(acc) -> Acc                           over the lanes, with group_sum, group_max ...
-//   const REVISITS, struct Again; fn revisit_new, revisit_add, revisit_join     a second pass; rows_once.wgsl if there is none
+//   const REVISITS, struct Again; fn revisit_new, revisit_add, revisit_join, revisit_of     a second pass; rows_once.wgsl if there
+//                                                     is none
 //   struct Closed;  fn close_row(row, acc, scale) -> Closed .loss: bits of the row's loss; .poison: NAN_BITS if its
 //                                                     gradient is NaN, else 0
 //   fn grad_quad(row, closed, quad_bits, j) -> vec4<u32>       bits of the gradient of classes j .. j + 3
