@@ -278,6 +278,32 @@ fn edges_are_those_of_f32() {
 
 // ---- Conversions -------------------------------------------------------------------------------------------------------------
 
+/// NaN in one row leaves its neighbours alone where rows are shorter than the block that reads them by pairs of quads.
+#[test]
+fn a_row_read_by_pairs_ends_where_it_ends() {
+    let mut logits = ArrayD::from_shape_fn(IxDyn(&[3, 24]), |at| (at[1] % 5) as f32);
+    logits.index_axis_mut(Axis(0), 1).fill(f32::NAN);
+    let tensors = OwnedTensors::new(logits, OwnedTarget::Indices(ArrayD::zeros(IxDyn(&[3]))));
+    let loss = CrossEntropy::new().reduction(Reduction::None);
+    let lanes = gpu().facts().and_then(|facts| facts.subgroup).filter(|(min, max)| min == max).map(|(lanes, _)| lanes);
+    let strategies = [RowStrategy::Thread, RowStrategy::Workgroup { lanes: 64 }];
+    let strategies = strategies.into_iter().chain(lanes.map(|lanes| RowStrategy::Subgroup { lanes }));
+    table(|rows| {
+        for strategy in strategies {
+            for dtypes in [[Dtype::F32, Dtype::Bf16], [Dtype::Bf16, Dtype::F32], [Dtype::Bf16, Dtype::Bf16]] {
+                let outcome = run(&loss, &tensors, Want::LOSS | Want::GRAD, dtypes, Some(strategy))
+                    .map_err(reason)
+                    .and_then(|got| {
+                        let losses = got.loss.ok_or("no loss")?;
+                        let nan: Vec<bool> = losses.iter().map(|loss| loss.is_nan()).collect();
+                        if nan == [false, true, false] { Ok(()) } else { Err(format!("{losses}")) }
+                    });
+                rows.row(format!("{strategy:?} {dtypes:?}"), outcome);
+            }
+        }
+    });
+}
+
 /// By quads, and one element at a time: classes are then not neighbours.
 fn layouts(count: usize) -> [Vec<usize>; 2] {
     [vec![count, 1], vec![1, 1, count]]
