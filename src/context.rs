@@ -31,6 +31,8 @@ pub struct AdapterFacts {
     pub subgroup: Option<(u32, u32)>,
     /// The device was made with `Features::SHADER_F16`.
     pub f16: bool,
+    /// The device was made with `Features::SHADER_INT64`.
+    pub int64: bool,
     /// Largest storage binding in bytes.
     pub max_binding: u64,
     /// Storage bindings that one shader stage may use.
@@ -47,7 +49,14 @@ pub struct AdapterFacts {
 
 impl Default for AdapterFacts {
     fn default() -> Self {
-        Self::new("WebGPU minimum".into(), "none".into(), false, None, false, &wgpu::Limits::default())
+        Self::new(
+            "WebGPU minimum".into(),
+            "none".into(),
+            false,
+            None,
+            wgpu::Features::empty(),
+            &wgpu::Limits::default(),
+        )
     }
 }
 
@@ -57,7 +66,7 @@ impl AdapterFacts {
         backend: String,
         is_cpu: bool,
         subgroup: Option<(u32, u32)>,
-        f16: bool,
+        features: wgpu::Features,
         limits: &wgpu::Limits,
     ) -> Self {
         Self {
@@ -65,7 +74,8 @@ impl AdapterFacts {
             backend,
             is_cpu,
             subgroup,
-            f16,
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            int64: features.contains(wgpu::Features::SHADER_INT64),
             max_binding: limits.max_storage_buffer_binding_size,
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
             offset_alignment: u64::from(limits.min_storage_buffer_offset_alignment),
@@ -73,6 +83,12 @@ impl AdapterFacts {
             max_invocations: limits.max_compute_invocations_per_workgroup,
             max_workgroup_memory: limits.max_compute_workgroup_storage_size,
         }
+    }
+
+    /// Whether tensors are read and written by words of 64 bits. Where the "GPU" is a program, each component of a vector is fetched
+    /// by itself, at the same cost whatever its size; real GPUs move 16 bytes at once as they are.
+    pub(crate) fn wide_words(&self) -> bool {
+        self.is_cpu && self.int64
     }
 
     /// Facts of a device, as it was created: a feature that the adapter has but the device was not made with does not count.
@@ -87,7 +103,7 @@ impl AdapterFacts {
             info.backend.to_string(),
             info.device_type == wgpu::DeviceType::Cpu,
             subgroup,
-            features.contains(wgpu::Features::SHADER_F16),
+            features,
             limits,
         )
     }
@@ -133,7 +149,7 @@ impl Context {
     pub async fn new_async() -> Result<Self, Error> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
         let adapter = choose_adapter(&instance).await?;
-        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16;
+        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::SHADER_INT64;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("deeploss"),
             required_features: adapter.features() & wanted,
@@ -145,7 +161,8 @@ impl Context {
     }
 
     /// The caller's device and queue: losses then run on the caller's buffers and encoders. Uses what the device was created
-    /// with: `Features::SUBGROUP` gives faster kernels, WebGPU's default limits suffice.
+    /// with: `Features::SUBGROUP` gives faster kernels, `Features::SHADER_INT64` too on software adapters; WebGPU's default limits
+    /// suffice.
     #[must_use]
     pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let facts = AdapterFacts::of(&adapter.get_info(), device.features(), &device.limits());

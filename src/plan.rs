@@ -385,6 +385,10 @@ impl Planner<'_> {
         }
     }
 
+    fn words_part(&self) -> Part {
+        if self.facts.wide_words() { part!("common/words_64.wgsl") } else { part!("common/words_32.wgsl") }
+    }
+
     fn reduce_chunk(&self) -> usize {
         REDUCE_CHUNK.max(self.kernel.items().div_ceil(MAX_RECORDS))
     }
@@ -567,7 +571,7 @@ impl Planner<'_> {
             Access::Quads
         } else if shape.inner > 1 || !shape.classes.is_multiple_of(4) {
             Access::Ones
-        } else if halves && shape.classes.is_multiple_of(8) {
+        } else if (halves || self.facts.wide_words()) && shape.classes.is_multiple_of(8) {
             Access::Pairs
         } else {
             Access::Quads
@@ -610,6 +614,7 @@ impl Planner<'_> {
             part!("common/labels.wgsl"),
             part!("common/softmax.wgsl"),
             part!("common/extended.wgsl"),
+            self.words_part(),
             part!("common/math.wgsl"),
             part!("common/frame.wgsl"),
         ]);
@@ -709,14 +714,18 @@ impl Planner<'_> {
         let weighted = self.kernel.weight != WeightSource::None || self.kernel.pos_weight != WeightSource::None;
         // A gradient that is summed up afterwards is first as wide as the items, in f32.
         let grad_dtype = if shape.is_dense(&shape.input) { self.problem.grad_dtype } else { Dtype::F32 };
-        let parts = |quads: bool| {
+        let parts = |access: Access| {
             let mut parts = vec![
                 self.kernel.source,
                 part!("skeleton/items.wgsl"),
-                if quads { part!("common/items_dense.wgsl") } else { part!("common/items_broadcast.wgsl") },
+                match access {
+                    Access::Ones => part!("common/items_broadcast.wgsl"),
+                    Access::Quads => part!("common/items_quads.wgsl"),
+                    Access::Pairs => part!("common/items_pairs.wgsl"),
+                },
             ];
-            parts.extend(read_parts(self.problem.input_dtype, Access::of_items(quads)));
-            parts.extend(write_parts(grad_dtype, Access::of_items(quads)));
+            parts.extend(read_parts(self.problem.input_dtype, access));
+            parts.extend(write_parts(grad_dtype, access));
             parts.extend([
                 if shape.second.is_some() {
                     part!("common/second_bound.wgsl")
@@ -728,6 +737,7 @@ impl Planner<'_> {
                 part!("common/broadcast.wgsl"),
                 part!("common/extended.wgsl"),
                 part!("common/records.wgsl"),
+                self.words_part(),
                 part!("common/math.wgsl"),
                 part!("common/frame.wgsl"),
             ]);
@@ -775,7 +785,8 @@ impl Planner<'_> {
             binds.push(self.bind(plan, 9, second, false));
         }
         self.check_storage(&binds)?;
-        for (range, quads) in [(0..vectors, true), (vectors..items, false)] {
+        let vector = if self.facts.wide_words() && vectors.is_multiple_of(8) { Access::Pairs } else { Access::Quads };
+        for (range, access) in [(0..vectors, vector), (vectors..items, Access::Ones)] {
             if range.is_empty() {
                 continue;
             }
@@ -784,17 +795,19 @@ impl Planner<'_> {
             let frame = Frame { first_row, item_count, chunk: chunk as u32, grid_x: grid[0], ..self.frame() };
             let uniforms = [bytemuck::bytes_of(&frame), &broadcast_bytes(shape), &self.kernel.params].concat();
             let mut binds = binds.clone();
-            for bind in binds.iter_mut().filter(|bind| quads && matches!(bind.slot, 1 | 2 | 5 | 6)) {
+            let in_vectors = |bind: &Bind| access != Access::Ones && matches!(bind.slot, 1 | 2 | 5 | 6);
+            for bind in binds.iter_mut().filter(|bind| in_vectors(bind)) {
                 let dtype = match bind.slot {
                     1 => self.problem.input_dtype,
                     5 => grad_dtype,
                     _ => Dtype::F32,
                 };
-                *bind = Bind { element: 4 * dtype.size(), size: bind.size.min(dtype.bytes(range.end)), ..*bind };
+                *bind = Bind { element: access.vector(dtype), size: bind.size.min(dtype.bytes(range.end)), ..*bind };
             }
+            let step = if access == Access::Pairs { 8 } else { 8 * strategy.lanes() as usize };
             let mut constants = constants.clone();
-            constants.push(("WHOLE_QUADS", u32::from(range.len().is_multiple_of(4))));
-            plan.dispatches.push(dispatch(parts(quads), "items", constants, uniforms, grid, binds));
+            constants.push(("WHOLE", u32::from(range.end.is_multiple_of(step))));
+            plan.dispatches.push(dispatch(parts(access), "items", constants, uniforms, grid, binds));
         }
         for (from, to, operand) in folds {
             self.push_fold(plan, shape, from, to, &operand)?;
@@ -962,7 +975,7 @@ enum Access {
     Ones,
     /// Four aligned elements at a time.
     Quads,
-    /// Eight aligned elements at a time, which are 16 bytes of 16-bit ones.
+    /// Eight aligned elements at a time: 16 bytes of 16-bit ones, or the 32 that 64-bit words fetch at once.
     Pairs,
 }
 
@@ -972,12 +985,8 @@ impl Access {
         match self {
             Self::Ones => 4,
             Self::Quads => 4 * dtype.size(),
-            Self::Pairs => 16,
+            Self::Pairs => 8 * dtype.size(),
         }
-    }
-
-    fn of_items(quads: bool) -> Self {
-        if quads { Self::Quads } else { Self::Ones }
     }
 }
 

@@ -19,6 +19,7 @@ fn devices() -> Vec<(&'static str, AdapterFacts)> {
     vec![
         ("WebGPU minimum", minimum()),
         ("CPU with subgroups", AdapterFacts { is_cpu: true, subgroup: Some((8, 8)), ..minimum() }),
+        ("CPU with 64-bit words", AdapterFacts { is_cpu: true, subgroup: Some((8, 8)), int64: true, ..minimum() }),
         ("CPU without subgroups", AdapterFacts { is_cpu: true, ..minimum() }),
         ("GPU with subgroups of 32", AdapterFacts { subgroup: Some((32, 32)), max_invocations: 1024, ..minimum() }),
         ("GPU with subgroups of 8 to 32", AdapterFacts { subgroup: Some((8, 32)), ..minimum() }),

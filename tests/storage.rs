@@ -11,7 +11,7 @@ use half::{bf16, f16};
 use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn, array, s};
 use support::resident::{self, Resident, UNTOUCHED};
 use support::values::unreduced;
-use support::{cases, gpu, places, reason, table};
+use support::{cases, gpu, own_device, places, reason, table};
 
 const HALVES: [Dtype; 2] = [Dtype::F16, Dtype::Bf16];
 /// Of input and gradient: every combination, and those that the plumbing of most losses is tested with.
@@ -72,10 +72,21 @@ fn run(
     dtypes: [Dtype; 2],
     strategy: Option<RowStrategy>,
 ) -> Result<Answer, Error> {
+    run_on(gpu(), loss, tensors, want, dtypes, strategy)
+}
+
+fn run_on(
+    ctx: &Context,
+    loss: &dyn Loss,
+    tensors: &OwnedTensors,
+    want: Want,
+    dtypes: [Dtype; 2],
+    strategy: Option<RowStrategy>,
+) -> Result<Answer, Error> {
     let [input, grad] = dtypes;
     let problem = cases::problem(tensors, want).input_dtype(input).grad_dtype(grad);
-    let prepared = loss.prepare_with(gpu(), &problem, strategy)?;
-    Resident::new_as(gpu(), loss, tensors, want, dtypes)?.run(gpu(), &prepared)
+    let prepared = loss.prepare_with(ctx, &problem, strategy)?;
+    Resident::new_as(ctx, loss, tensors, want, dtypes)?.run(ctx, &prepared)
 }
 
 /// One call in these types against the same call in f32.
@@ -299,6 +310,30 @@ fn a_row_read_by_pairs_ends_where_it_ends() {
                         if nan == [false, true, false] { Ok(()) } else { Err(format!("{losses}")) }
                     });
                 rows.row(format!("{strategy:?} {dtypes:?}"), outcome);
+            }
+        }
+    });
+}
+
+/// Software adapters move words of 64 bits, if their device has them: the same bits as by words of 32. Rows of whole pairs of quads
+/// and of whole quads, a thread each, and tiles with a tail; items likewise.
+#[test]
+fn words_of_either_size_hold_the_same_numbers() {
+    let narrow = own_device(wgpu::Features::empty(), wgpu::Limits::default());
+    let facts = gpu().facts().expect("a GPU context");
+    assert!(facts.int64 || !facts.is_cpu, "a software adapter without 64-bit integers: nothing to compare");
+    table(|rows| {
+        for (number, info) in deeploss::LOSSES.iter().enumerate() {
+            for shape in [[3, 24], [2, 36], [5, 10]] {
+                let loss = (info.variants)(shape[1]).remove(0).with_reduction(Reduction::None);
+                let Some(tensors) = sample(&*loss, &shape) else { continue };
+                let want = cases::everything(&*loss, &tensors);
+                let types = [[Dtype::F32; 2], ALL[number % ALL.len()]];
+                for dtypes in types.into_iter().take(if shape[1] == 24 { 2 } else { 1 }) {
+                    let of = |ctx| run_on(ctx, &*loss, &tensors, want, dtypes, None).map_err(reason);
+                    let outcome = of(gpu()).and_then(|wide| rounded_once(&wide, &of(&narrow)?, dtypes[1]));
+                    rows.row(format!("{} {shape:?} {dtypes:?}", info.name), outcome);
+                }
             }
         }
     });

@@ -18,6 +18,10 @@ struct Frame {
 
 @group(0) @binding(0) var<uniform> u: Uniforms;
 
+// The frame's. Set by `enter_group`, as the skeletons set `params`: software adapters fetch a uniform for each lane by itself, and
+// again wherever it is read in a loop.
+var<private> zero: u32;
+
 // Reduced (mean, sum): grad_output is one value. Otherwise one per item.
 override REDUCED: bool = false;
 // The denominator stands in the first word of `work`, put there by an earlier dispatch.

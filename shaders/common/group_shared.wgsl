@@ -16,6 +16,7 @@ var<private> lane: u32;
 var<workgroup> cells: array<u32, CELLS>;
 
 fn enter_group(workgroup: u32, invocation: u32) -> u32 {
+    zero = u.frame.zero;
     lane = invocation;
     return workgroup;
 }

@@ -7,8 +7,9 @@ override WORKGROUP: u32 = 64u;
 
 var<private> lane: u32;
 
-// The group that this invocation belongs to; sets `lane`.
+// The group that this invocation belongs to; sets `lane` and `zero`.
 fn enter_group(workgroup: u32, invocation: u32) -> u32 {
+    zero = u.frame.zero;
     lane = 0u;
     return workgroup * WORKGROUP + invocation;
 }

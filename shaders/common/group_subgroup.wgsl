@@ -8,6 +8,7 @@ override WORKGROUP: u32 = 8u;
 var<private> lane: u32;
 
 fn enter_group(workgroup: u32, invocation: u32) -> u32 {
+    zero = u.frame.zero;
     lane = invocation;
     return workgroup;
 }

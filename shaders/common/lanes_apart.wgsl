@@ -1,11 +1,6 @@
 // Neighbouring lanes take neighbouring quads: for elements of four bytes, whose quads are 16, and for any C.
 // The same interface stands in lanes_paired.wgsl.
 
-struct Pair {
-    a: vec4<u32>,
-    b: vec4<u32>,
-}
-
 // The quads of a block of all lanes from quad `base` on that are this lane's.
 fn block_quads(base: u32) -> vec4<u32> {
     return vec4<u32>(base + lane) + vec4<u32>(0u, LANES, 2u * LANES, 3u * LANES);

@@ -1,9 +1,4 @@
-// A lane takes two neighbouring quads: 16 bytes of elements of two. C is a multiple of 8, so quads come in pairs.
-
-struct Pair {
-    a: vec4<u32>,
-    b: vec4<u32>,
-}
+// A lane takes two neighbouring quads: 16 bytes of elements of two, or 32 of four. C is a multiple of 8, so quads come in pairs.
 
 fn block_quads(base: u32) -> vec4<u32> {
     return vec4<u32>(base + 2u * lane) + vec4<u32>(0u, 1u, 2u * LANES, 2u * LANES + 1u);

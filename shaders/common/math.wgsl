@@ -12,11 +12,11 @@ const NAN_BITS = 0x7fc00000u;
 const BAD_BITS = 0x7fc00badu;
 
 fn launder(v: f32) -> f32 {
-    return bitcast<f32>(bitcast<u32>(v) ^ u.frame.zero);
+    return bitcast<f32>(bitcast<u32>(v) ^ zero);
 }
 
 fn launder4(v: vec4<f32>) -> vec4<f32> {
-    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) ^ vec4<u32>(u.frame.zero));
+    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) ^ vec4<u32>(zero));
 }
 
 fn is_nan(bits: u32) -> bool {

@@ -1,8 +1,7 @@
-// The gradient of the input as f32 by pairs of aligned quads, beside an input of 16-bit elements.
+// The gradient of the input as f32 by pairs of aligned quads, q even.
 
-@group(0) @binding(5) var<storage, read_write> grad_input: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read_write> grad_input: array<Bytes32>;
 
 fn write_pair(q: u32, pair: Pair) {
-    grad_input[q] = pair.a;
-    grad_input[q + 1u] = pair.b;
+    grad_input[q >> 1u] = bytes32(pair);
 }

@@ -15,7 +15,7 @@ struct Params {
 }
 
 fn item(in: Item) -> Answer {
-    let y = u.params.hard * finite_or_zero(in.t) + u.params.soft;
+    let y = params.hard * finite_or_zero(in.t) + params.soft;
     let negative = in.w * (1.0 - y);
     let positive = in.w * in.pos_weight * y;
     let x = finite_or_zero(in.x);
@@ -27,7 +27,7 @@ fn item(in: Item) -> Answer {
     }
     let poison = nan_poison(in.x) | select(0u, NAN_BITS, infinite_or_nan(in.t));
     let dx = negative * sigmoid(in.x) - positive * sigmoid(x_neg(in.x));
-    let dt = u.params.hard * in.w
+    let dt = params.hard * in.w
         * (in.pos_weight * bitcast<f32>(x_softplus(x_neg(in.x))) - bitcast<f32>(x_softplus(in.x)));
     return Answer(select(loss, NAN_BITS, poison != 0u), dx, dt, poison, nan_poison(in.x));
 }

@@ -85,7 +85,7 @@ fn acc_join(acc: Acc) -> Acc {
 fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     let half_t = half_bits(load_logit(row.at, row.label.class_index));
     let half_k = half_bits(bits_of_key(acc.key));
-    var half_z = x_relu(x_add(bitcast<u32>(u.params.half_margin), x_add(half_k, x_neg(half_t))));
+    var half_z = x_relu(x_add(bitcast<u32>(params.half_margin), x_add(half_k, x_neg(half_t))));
     if (acc.class_index == NO_CLASS) {
         half_z = 0u;
     }

@@ -80,21 +80,21 @@ fn skips_row(row: Row) -> bool {
 // Half of x, what the softmax sees of four logits.
 fn half_x4(bits: vec4<u32>) -> vec4<f32> {
     if (CAPPED) {
-        let v = clamp(ordinary4(bits) * u.params.inverse_cap, vec4<f32>(-50.0), vec4<f32>(50.0));
-        return u.params.half_inverse_t * u.params.cap * tanh4(v);
+        let v = clamp(ordinary4(bits) * params.inverse_cap, vec4<f32>(-50.0), vec4<f32>(50.0));
+        return params.half_inverse_t * params.cap * tanh4(v);
     }
     if (TEMPERED) {
         let limit = 0x1.fffffep+126f;
-        return clamp(ordinary4(bits) * u.params.half_inverse_t, vec4<f32>(-limit), vec4<f32>(limit));
+        return clamp(ordinary4(bits) * params.half_inverse_t, vec4<f32>(-limit), vec4<f32>(limit));
     }
     return 0.5 * ordinary4(bits);
 }
 
 // dx/dv of four logits.
 fn slope4(bits: vec4<u32>) -> vec4<f32> {
-    let outer = vec4<f32>(2.0 * u.params.half_inverse_t);
+    let outer = vec4<f32>(2.0 * params.half_inverse_t);
     if (CAPPED) {
-        let v = clamp(ordinary4(bits) * u.params.inverse_cap, vec4<f32>(-50.0), vec4<f32>(50.0));
+        let v = clamp(ordinary4(bits) * params.inverse_cap, vec4<f32>(-50.0), vec4<f32>(50.0));
         let e = exp_twice4(-abs(v));
         return outer * (4.0 * e / ((1.0 + e) * (1.0 + e)));
     }
@@ -104,9 +104,9 @@ fn slope4(bits: vec4<u32>) -> vec4<f32> {
 // q_c without the class index' own share.
 fn spread(row: Row, c: u32) -> f32 {
     if (PROBABILITIES) {
-        return u.params.hard * bitcast<f32>(target_data[row.at + c * u.frame.inner]) + u.params.soft;
+        return params.hard * bitcast<f32>(target_data[row.at + c * u.frame.inner]) + params.soft;
     }
-    return u.params.soft;
+    return params.soft;
 }
 
 // a_c likewise, of four classes; classes past the row's end give 0.
@@ -246,7 +246,7 @@ fn classify_logit(row: Row, j: u32, bits: u32) -> u32 {
     }
     var q = spread(row, j);
     if (j == row.label.class_index) {
-        q += u.params.hard;
+        q += params.hard;
     }
     // Probability 0 on a masked class is ordinary; a weight of 0 times an infinite loss is not.
     if (q == 0.0) {
@@ -277,7 +277,7 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     var half_rest = acc.r;
     var own = 0.0;
     if (!PROBABILITIES) {
-        own = u.params.hard * class_weight(row.label.class_index);
+        own = params.hard * class_weight(row.label.class_index);
         a += own;
         half_rest += own * lag;
     }
@@ -286,8 +286,8 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     // d(z lse^2) / d lse
     var pull = 0.0;
     if (Z_LOSS) {
-        half_loss += 0.5 * u.params.z * lse * lse;
-        pull = 2.0 * u.params.z * lse;
+        half_loss += 0.5 * params.z * lse * lse;
+        pull = 2.0 * params.z * lse;
     }
     closed.loss = twice_bits(half_loss);
     let scale = upstream.factor;
@@ -298,7 +298,7 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     // own (p_t - 1) + (the rest of A) p_t - (the spread-out part of a_t)
     closed.at_label = -scale * own * (acc.soft.sum / d);
     if (SMOOTHING && !PROBABILITIES) {
-        closed.at_label += scale * (acc.a * (e_t / d) - u.params.soft * class_weight(row.label.class_index));
+        closed.at_label += scale * (acc.a * (e_t / d) - params.soft * class_weight(row.label.class_index));
     }
     if (Z_LOSS) {
         closed.at_label += scale * pull * (e_t / d);
@@ -350,7 +350,7 @@ fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
 }
 
 fn grad_target_value(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
-    let factor = closed.scale * u.params.hard * class_weight(j);
+    let factor = closed.scale * params.hard * class_weight(j);
     if (bits == NEG_INF_BITS && !CAPPED) {
         if (factor == 0.0) {
             return NAN_BITS;

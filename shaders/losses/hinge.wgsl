@@ -9,6 +9,6 @@ struct Params {
 }
 
 fn item(in: Item) -> Answer {
-    let z = x_add(bitcast<u32>(u.params.margin), x_neg(x_mul(in.t, in.x)));
+    let z = x_add(bitcast<u32>(params.margin), x_neg(x_mul(in.t, in.x)));
     return Answer(x_relu(z), select(0.0, -bitcast<f32>(in.t), x_positive(z)), 0.0, 0u, 0u);
 }

@@ -12,7 +12,7 @@ const ONE_BITS = 0x3f800000u;
 const MINUS_ONE_BITS = 0xbf800000u;
 
 fn item(in: Item) -> Answer {
-    let z = x_add(bitcast<u32>(u.params.margin), x_neg(in.x));
+    let z = x_add(bitcast<u32>(params.margin), x_neg(in.x));
     // Of the two parts, which count.
     let near = in.t != MINUS_ONE_BITS;
     let far = in.t != ONE_BITS;

@@ -80,7 +80,7 @@ fn teacher_quad(row: Row, j: u32) -> vec4<u32> {
 // x / (2 T); for T < 1/2 a huge logit stays in range.
 fn halved(bits: vec4<u32>) -> vec4<f32> {
     let limit = 0x1.fffffep+126f;
-    return clamp(ordinary4(bits) * u.params.half_inverse_t, vec4<f32>(-limit), vec4<f32>(limit));
+    return clamp(ordinary4(bits) * params.half_inverse_t, vec4<f32>(-limit), vec4<f32>(limit));
 }
 
 fn add_quad(before: Soft, bits: vec4<u32>, valid: vec4<bool>) -> Soft {
@@ -131,7 +131,7 @@ fn term(acc: Acc, x: u32, y: u32) -> Term {
     let half_difference = (half_y - half_x) - (acc.p.half_m - acc.q.half_m);
     let difference = 2.0 * clamp(half_difference, -0x1p125f, 0x1p125f) - (acc.log_p - acc.log_q);
     if (JSD) {
-        let b = u.params.beta;
+        let b = params.beta;
         // log(P / M) = -log(b + (1 - b) Q / P)
         one.u = select(0.0, -b * log_ratio(b, 1.0 - b, -difference), one.p > 0.0);
         one.v = select(0.0, -(1.0 - b) * log_ratio(1.0 - b, b, difference), one.q > 0.0);
@@ -214,7 +214,7 @@ fn revisit_of(acc: Acc) -> Again {
 }
 
 fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
-    var loss = bitcast<u32>(max(acc.u + acc.v, 0.0) * u.params.square);
+    var loss = bitcast<u32>(max(acc.u + acc.v, 0.0) * params.square);
     var poison = upstream.poison;
     let both = FINITE_Q | FINITE_P;
     if ((acc.notes & POISONED) != 0u || (acc.notes & both) != both) {
@@ -223,7 +223,7 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     } else if ((acc.notes & MAKES_INF) != 0u) {
         loss = INF_BITS;
     }
-    return Closed(loss, poison, acc, upstream.factor * u.params.temperature);
+    return Closed(loss, poison, acc, upstream.factor * params.temperature);
 }
 
 fn grad_class(row: Row, closed: Closed, x: u32, y: u32) -> u32 {

@@ -10,7 +10,7 @@ struct Params {
 
 fn item(in: Item) -> Answer {
     let difference = x_add(in.x, x_neg(in.second));
-    let z = x_add(bitcast<u32>(u.params.margin), x_neg(x_mul(in.t, difference)));
+    let z = x_add(bitcast<u32>(params.margin), x_neg(x_mul(in.t, difference)));
     let dx = select(0.0, -bitcast<f32>(in.t), x_positive(z));
     return Answer(x_relu(z), dx, -dx, 0u, 0u);
 }

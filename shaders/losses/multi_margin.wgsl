@@ -41,8 +41,8 @@ const FOUND_INF = 2u;
 
 fn open_row(index: u32, at: u32) -> Row {
     let label = read_label(target_data[index]);
-    let offset = x_add(bitcast<u32>(u.params.half_margin), x_neg(half_bits(load_logit(at, label.class_index))));
-    return Row(at, label, offset, class_weight(label.class_index) * u.params.per_class);
+    let offset = x_add(bitcast<u32>(params.half_margin), x_neg(half_bits(load_logit(at, label.class_index))));
+    return Row(at, label, offset, class_weight(label.class_index) * params.per_class);
 }
 
 fn skips_row(row: Row) -> bool {

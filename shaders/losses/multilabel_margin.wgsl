@@ -171,7 +171,7 @@ fn acc_join(acc: Acc) -> Acc {
 }
 
 fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
-    var loss = bitcast<u32>(acc.loss * u.params.half_per_class);
+    var loss = bitcast<u32>(acc.loss * params.half_per_class);
     if (row.bad) {
         loss = BAD_BITS;
     } else if (acc.nan != 0u) {
@@ -179,7 +179,7 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     } else if (acc.inf != 0u) {
         loss = INF_BITS;
     }
-    return Closed(loss, upstream.poison, upstream.factor * 0.5 * u.params.half_per_class);
+    return Closed(loss, upstream.poison, upstream.factor * 0.5 * params.half_per_class);
 }
 
 // For classes i that are not listed: over the labels, how many exceed.

@@ -44,7 +44,7 @@ fn acc_new() -> Acc {
 }
 
 fn share(c: u32) -> f32 {
-    return class_weight(c) * u.params.per_class;
+    return class_weight(c) * params.per_class;
 }
 
 fn class_term(row: Row, bits: u32, j: u32) -> u32 {

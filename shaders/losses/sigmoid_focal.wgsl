@@ -20,9 +20,9 @@ override WHOLE_GAMMA: bool = false;
 
 fn focus(v: f32) -> f32 {
     if (WHOLE_GAMMA) {
-        return whole_power(v, u32(u.params.gamma));
+        return whole_power(v, u32(params.gamma));
     }
-    return unit_power(v, u.params.gamma);
+    return unit_power(v, params.gamma);
 }
 
 fn item(in: Item) -> Answer {
@@ -31,7 +31,7 @@ fn item(in: Item) -> Answer {
     let q = sigmoid(x_neg(in.x));
     let x = finite_or_zero(in.x);
     let left = p * (1.0 - t) + q * t;
-    let balance = select(u.params.alpha * t + (1.0 - u.params.alpha) * (1.0 - t), 1.0, u.params.alpha < 0.0);
+    let balance = select(params.alpha * t + (1.0 - params.alpha) * (1.0 - t), 1.0, params.alpha < 0.0);
     let factor = balance * focus(left);
     let ce = ((1.0 - t) * max(x, 0.0) + t * max(-x, 0.0)) + log1p_series(exp_twice(-0.5 * abs(x)));
     var loss = bitcast<u32>(factor * ce);
@@ -40,7 +40,7 @@ fn item(in: Item) -> Answer {
         loss = select(x_mul(bitcast<u32>(coefficient), INF_BITS), 0u, coefficient == 0.0);
     }
     let ratio = select(select(-p, q, t < 0.5), p * q * (1.0 - 2.0 * t) / left, left > 0.0);
-    let dx = factor * (u.params.gamma * ratio * ce + ((1.0 - t) * p - t * q));
+    let dx = factor * (params.gamma * ratio * ce + ((1.0 - t) * p - t * q));
     let poison = nan_poison(in.x) | select(0u, NAN_BITS, infinite_or_nan(in.t));
     return Answer(select(loss, NAN_BITS, poison != 0u), dx, 0.0, poison, 0u);
 }

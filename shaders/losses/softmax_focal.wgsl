@@ -62,7 +62,7 @@ fn skips_row(row: Row) -> bool {
 }
 
 fn share(row: Row, c: u32) -> f32 {
-    return class_weight(c) * (u.params.soft + select(0.0, u.params.hard, c == row.label.class_index));
+    return class_weight(c) * (params.soft + select(0.0, params.hard, c == row.label.class_index));
 }
 
 fn acc_new() -> Acc {
@@ -115,10 +115,10 @@ fn term(is_label: bool, bits: u32, half_m: f32, s: f32, d: f32, log_d: f32) -> T
     // -log p, halved against overflow.
     let half_cost = lag + 0.5 * log_d;
     let cost = 2.0 * min(half_cost, 0x1p126f);
-    let focus = unit_power(left, u.params.gamma);
+    let focus = unit_power(left, params.gamma);
     // p log p / (1 - p), -1 in the limit.
     let slope = select(-p * cost / left, -1.0, left < 1e-30);
-    return Term(p, focus * cost, focus * (u.params.gamma * slope - 1.0));
+    return Term(p, focus * cost, focus * (params.gamma * slope - 1.0));
 }
 
 fn revisit_new() -> Again {

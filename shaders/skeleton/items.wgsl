@@ -1,13 +1,14 @@
 // Element-wise losses: each element of the broadcast shape is an item. Loss, its sum and the gradients in one pass.
 //
-//   input, second, target        tensors that broadcast against each other; items_dense.wgsl or items_broadcast.wgsl
+//   input, second, target        tensors that broadcast against each other; items_quads.wgsl, items_pairs.wgsl or items_broadcast.wgsl
 //   weight, pos_weight           broadcast too: weights_none.wgsl or weights_bound.wgsl
 //   grad_output                  () or like the items
 //   grad_input, grad_second      like the items (what was broadcast is summed up afterwards, fold.wgsl)
 //   out                          the items' losses if they are not reduced, else one record per workgroup
 //
-// A dispatch takes the items from `first_row`, a multiple of `chunk`, to `item_count`; a group takes `chunk` consecutive items, four per lane and step. The loss file supplies
-//   struct Params                        its options
+// A dispatch takes the items from `first_row`, a multiple of `chunk`, to `item_count`; a group takes `chunk` consecutive items, two
+// quads per lane and step: eight independent items hide each other's latency. The loss file supplies
+//   struct Params                        its options, which it reads from `params`
 //   fn item(in: Item) -> Answer          one item
 //
 // First everything is computed with `tame` set (extended.wgsl): plain float arithmetic. What it was given is looked at on the
@@ -49,17 +50,20 @@ struct Answer {
 override HAS_MASK: bool = false;
 override WANT_GRAD: bool = false;
 override WANT_GRAD_SECOND: bool = false;
-// The number of items is a multiple of 4.
-override WHOLE_QUADS: bool = false;
+// All eight items of every lane and step exist.
+override WHOLE: bool = false;
 
 @group(0) @binding(4) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(7) var<storage, read_write> out: array<u32>;
 
+// A copy of the uniforms', see `zero`.
+var<private> params: Params;
+
 const IN_QUAD = vec4<u32>(0u, 1u, 2u, 3u);
 // 2^23: up to here products of an input, a target and weights stay far from infinity.
 const TAME_BITS = 0x4b000000u;
-// Quads of a lane that are summed before the sum is compensated.
-const RUN = 16u;
+// Steps of a lane whose losses are summed before the sum is compensated.
+const RUN = 8u;
 
 struct Scale {
     factor: f32,
@@ -99,10 +103,9 @@ fn answer(in: Item, poison: u32) -> Answer {
     return one;
 }
 
-fn answer_quad(i: u32, scale: Scale) -> Quad {
-    let x = load_input(i);
+// Items i .. i + 3.
+fn answer_quad(x: vec4<u32>, t: vec4<u32>, i: u32, scale: Scale) -> Quad {
     let second = load_second(i);
-    let t = load_target(i);
     let w = load_weight(i);
     let p = load_pos_weight(i);
     let every = select(scale.poison, 0u, tame);
@@ -133,38 +136,45 @@ fn answer_quad(i: u32, scale: Scale) -> Quad {
     );
 }
 
-fn store_quad(i: u32, quad: Quad) {
+fn store_answers(quads: vec2<u32>, a: Quad, b: Quad) {
     if (WANT_GRAD) {
-        store_grad_input(i, quad.dx);
+        store_grad_input(quads, Pair(a.dx, b.dx));
     }
     if (WANT_GRAD_SECOND) {
-        store_grad_second(i, quad.d_second);
+        store_grad_second(quads, Pair(a.d_second, b.d_second));
     }
     if (!REDUCED) {
-        store_losses(i, quad.loss);
+        store_losses(4u * quads.x, a.loss);
+        store_losses(4u * quads.y, b.loss);
     }
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    params = u.params;
     let group = u.frame.first_row / u.frame.chunk + enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
-    let start = group * u.frame.chunk;
-    let end = min(start + u.frame.chunk, u.frame.item_count);
+    // In quads.
+    let start = group * u.frame.chunk / 4u;
+    let end = min(start + u.frame.chunk / 4u, last_quad() + 1u);
     let scale = reduction_scale();
 
     var sum = empty_record();
     var largest = vec4<u32>(scale.poison);
     tame = true;
-    for (var i = start + 4u * lane; i < end; ) {
-        let pause = min(i + RUN * 4u * LANES, end);
+    for (var base = start; lane_quads(base).x < end; ) {
+        let pause = base + RUN * 2u * LANES;
         var run = vec4<f32>(0.0);
         loop {
-            let quad = answer_quad(i, scale);
-            store_quad(i, quad);
-            largest = max(largest, quad.largest);
-            run += bitcast<vec4<f32>>(select(vec4<u32>(0u), quad.loss, exists(i, end)));
-            i += 4u * LANES;
-            if (i >= pause) {
+            let quads = lane_quads(base);
+            let x = load_input(quads);
+            let t = load_target(quads);
+            let a = answer_quad(x.a, t.a, 4u * quads.x, scale);
+            let b = answer_quad(x.b, t.b, 4u * quads.y, scale);
+            store_answers(quads, a, b);
+            largest = max(largest, max(a.largest, b.largest));
+            run += bitcast<vec4<f32>>(existing(4u * quads.x, a.loss)) + bitcast<vec4<f32>>(existing(4u * quads.y, b.loss));
+            base += 2u * LANES;
+            if (base >= pause || lane_quads(base).x >= end) {
                 break;
             }
         }
@@ -177,13 +187,15 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
     if (again) {
         sum = empty_record();
     }
-    for (var i = select(end, start + 4u * lane, again); i < end; i += 4u * LANES) {
-        let quad = answer_quad(i, scale);
-        store_quad(i, quad);
-        sum = tally(sum, quad.loss.x, i, end);
-        sum = tally(sum, quad.loss.y, i + 1u, end);
-        sum = tally(sum, quad.loss.z, i + 2u, end);
-        sum = tally(sum, quad.loss.w, i + 3u, end);
+    for (var base = select(end, start, again); lane_quads(base).x < end; base += 2u * LANES) {
+        let quads = lane_quads(base);
+        let x = load_input(quads);
+        let t = load_target(quads);
+        let a = answer_quad(x.a, t.a, 4u * quads.x, scale);
+        let b = answer_quad(x.b, t.b, 4u * quads.y, scale);
+        store_answers(quads, a, b);
+        sum = tally_quad(sum, a.loss, 4u * quads.x);
+        sum = tally_quad(sum, b.loss, 4u * quads.y);
     }
     if (!REDUCED) {
         return;
@@ -201,13 +213,21 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
     }
 }
 
-// Of four items, those before `end`.
-fn exists(i: u32, end: u32) -> vec4<bool> {
-    return vec4<bool>(WHOLE_QUADS) | (vec4<u32>(i) + IN_QUAD < vec4<u32>(end));
+fn last_quad() -> u32 {
+    return (u.frame.item_count - 1u) / 4u;
 }
 
-fn tally(sum: Record, bits: u32, i: u32, end: u32) -> Record {
-    if (i >= end) {
+// The losses of items i .. i + 3, 0 in place of those past the last.
+fn existing(i: u32, loss: vec4<u32>) -> vec4<u32> {
+    return select(vec4<u32>(0u), loss, vec4<bool>(WHOLE) | (vec4<u32>(i) + IN_QUAD < vec4<u32>(u.frame.item_count)));
+}
+
+fn tally_quad(sum: Record, loss: vec4<u32>, i: u32) -> Record {
+    return tally(tally(tally(tally(sum, loss.x, i), loss.y, i + 1u), loss.z, i + 2u), loss.w, i + 3u);
+}
+
+fn tally(sum: Record, bits: u32, i: u32) -> Record {
+    if (i >= u.frame.item_count) {
         return sum;
     }
     let one = item_record(bits, i);
@@ -215,6 +235,9 @@ fn tally(sum: Record, bits: u32, i: u32, end: u32) -> Record {
 }
 
 fn store_losses(i: u32, loss: vec4<u32>) {
+    if (i >= u.frame.item_count) {
+        return;
+    }
     let left = u.frame.item_count - i;
     out[i] = loss.x;
     if (left > 1u) {

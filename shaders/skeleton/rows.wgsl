@@ -35,6 +35,9 @@ struct Uniforms {
 @group(0) @binding(7) var<storage, read_write> items: array<u32>;
 @group(0) @binding(8) var<storage, read> work: array<u32>;
 
+// A copy of the uniforms', see `zero`.
+var<private> params: Params;
+
 override HAS_WEIGHT: bool = false;
 override WANT_GRAD: bool = false;
 
@@ -57,6 +60,12 @@ override CLASSES: u32 = 0u;
 fn valid_lanes(block: Block, first: u32) -> vec4<bool> {
     let classes = select(CLASSES, u.frame.classes, CLASSES == 0u);
     return vec4<bool>(block.whole) | (vec4<u32>(first) + IN_QUAD < vec4<u32>(classes));
+}
+
+// The number of the invocation's group.
+fn enter_rows(workgroup: vec3<u32>, invocation: u32) -> u32 {
+    params = u.params;
+    return enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
 }
 
 fn class_weight(c: u32) -> f32 {

@@ -42,7 +42,7 @@ fn second_sums(part: Part) -> u32 {
 
 @compute @workgroup_size(WORKGROUP)
 fn parts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let group = enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
+    let group = enter_rows(workgroup, invocation);
     if (!is_part(group)) {
         return;
     }
@@ -60,7 +60,7 @@ fn parts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
 
 @compute @workgroup_size(WORKGROUP)
 fn again_parts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let group = enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
+    let group = enter_rows(workgroup, invocation);
     if (!is_part(group)) {
         return;
     }
@@ -76,7 +76,7 @@ fn again_parts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoc
 
 @compute @workgroup_size(WORKGROUP)
 fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let group = enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
+    let group = enter_rows(workgroup, invocation);
     if (!is_part(group)) {
         return;
     }

@@ -72,7 +72,7 @@ fn tile_row(in_band: u32, number: u32) {
 
 @compute @workgroup_size(WORKGROUP)
 fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let in_band = TILE * enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
+    let in_band = TILE * enter_rows(workgroup, invocation);
     if (in_band >= u.frame.rows) {
         return;
     }

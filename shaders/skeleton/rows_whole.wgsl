@@ -2,7 +2,7 @@
 
 @compute @workgroup_size(WORKGROUP)
 fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let in_band = u.frame.start + enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
+    let in_band = u.frame.start + enter_rows(workgroup, invocation);
     if (in_band >= u.frame.rows) {
         return;
     }
