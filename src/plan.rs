@@ -202,6 +202,8 @@ const MAX_ITEMS: usize = 1 << 31;
 /// Words before the records, and of one record, in `work`: RECORDS_AT and RECORD_WORDS in records.wgsl.
 const WORK_HEADER_WORDS: usize = 8;
 const RECORD_WORDS: usize = 8;
+/// Bytes of eight losses, that is `Bytes32`.
+const EIGHT_BYTES: u64 = 32;
 /// Bytes of the largest `Acc` that a loss over rows has: tests compare.
 const PARTIAL_BYTES: u64 = 96;
 impl Plan {
@@ -282,12 +284,7 @@ impl Planner<'_> {
         };
         plan.scratch.push((Tensor::Work, bytes_of(WORK_HEADER_WORDS + records.max(1) * RECORD_WORDS)));
         if self.kernel.denominator == Denominator::Counted {
-            let source = if self.kernel.mask {
-                part!("skeleton/reduce_mask.wgsl")
-            } else {
-                part!("skeleton/reduce_weights.wgsl")
-            };
-            self.push_reduction(&mut plan, source, Summed::Denominator);
+            self.push_reduction(&mut plan, Summed::Denominator);
         }
         match &self.kernel.layout {
             Layout::Rows(shape) => self.plan_rows(&mut plan, *shape)?,
@@ -324,7 +321,7 @@ impl Planner<'_> {
     fn plan_rows(&self, plan: &mut Plan, shape: RowShape) -> Result<(), Error> {
         let in_loss = !self.reduced() && self.wants(Want::LOSS);
         if !in_loss {
-            plan.scratch.push((Tensor::Items, bytes_of(shape.rows())));
+            plan.scratch.push((Tensor::Items, bytes_of(shape.rows().next_multiple_of(8))));
         }
         let items = if in_loss { Tensor::Loss } else { Tensor::Items };
         if self.kernel.marks {
@@ -336,7 +333,7 @@ impl Planner<'_> {
         }
         self.push_rows(plan, shape, items)?;
         if self.kernel.checked.is_some() || (self.reduced() && self.wants(Want::LOSS)) {
-            self.push_reduction(plan, part!("skeleton/reduce_items.wgsl"), Summed::Losses(items));
+            self.push_reduction(plan, Summed::Losses(items));
         }
         Ok(())
     }
@@ -344,7 +341,7 @@ impl Planner<'_> {
     fn plan_items(&self, plan: &mut Plan, shape: &Broadcast) -> Result<(), Error> {
         let in_loss = !self.reduced();
         if in_loss && !self.wants(Want::LOSS) {
-            plan.scratch.push((Tensor::Items, bytes_of(shape.items())));
+            plan.scratch.push((Tensor::Items, bytes_of(shape.items().next_multiple_of(8))));
         }
         let items = if self.wants(Want::LOSS) { Tensor::Loss } else { Tensor::Items };
         let out = if in_loss { items } else { Tensor::Work };
@@ -353,7 +350,7 @@ impl Planner<'_> {
             let records = shape.items().div_ceil(self.item_chunk(plan.strategy.0));
             self.push_records(plan, records, Summed::Losses(Tensor::Nothing));
         } else if self.kernel.checked.is_some() {
-            self.push_reduction(plan, part!("skeleton/reduce_items.wgsl"), Summed::Losses(items));
+            self.push_reduction(plan, Summed::Losses(items));
         }
         Ok(())
     }
@@ -390,7 +387,7 @@ impl Planner<'_> {
     }
 
     fn reduce_chunk(&self) -> usize {
-        REDUCE_CHUNK.max(self.kernel.items().div_ceil(MAX_RECORDS))
+        REDUCE_CHUNK.max(self.kernel.items().div_ceil(MAX_RECORDS)).next_multiple_of(8)
     }
 
     /// Items per workgroup of an element-wise kernel: enough workgroups to fill a device, whole steps of every lane.
@@ -874,7 +871,13 @@ impl Planner<'_> {
     }
 
     /// A sum over all items: one dispatch, or two if there are many.
-    fn push_reduction(&self, plan: &mut Plan, source: Part, summed: Summed) {
+    fn push_reduction(&self, plan: &mut Plan, summed: Summed) {
+        let source = match summed {
+            Summed::Denominator if self.kernel.mask => part!("skeleton/reduce_mask.wgsl"),
+            Summed::Denominator => part!("skeleton/reduce_weights.wgsl"),
+            Summed::Losses(Tensor::Items) => part!("skeleton/reduce_eights.wgsl"),
+            Summed::Losses(_) => part!("skeleton/reduce_items.wgsl"),
+        };
         let frame = self.frame();
         let records = (frame.item_count as usize).div_ceil(frame.chunk as usize).max(1);
         self.push_sum(plan, source, summed, &frame, records as u32);
@@ -894,6 +897,9 @@ impl Planner<'_> {
             Summed::Denominator => (true, Tensor::Nothing),
             Summed::Losses(items) => (false, items),
         };
+        // One label or mask per item, in a tensor that ends with the last: by eights only where all are whole.
+        let whole = counting && self.kernel.items().is_multiple_of(8);
+        let access = if whole { Access::Pairs } else { Access::Ones };
         let strategy = RowStrategy::for_reduction(self.facts);
         let values = match self.kernel.checked {
             _ if source == part!("skeleton/reduce_mask.wgsl") => Tensor::IgnoreMask,
@@ -903,9 +909,9 @@ impl Planner<'_> {
             Some(Checked::LabelLists) | None => Tensor::Nothing,
         };
         let binds = vec![
-            self.bind(plan, 1, values, false),
+            Bind { element: access.vector(self.dtype_of(values)), ..self.bind(plan, 1, values, false) },
             self.bind(plan, 2, Tensor::Weight, false),
-            self.bind(plan, 3, items, false),
+            Bind { element: if items == Tensor::Items { EIGHT_BYTES } else { 4 }, ..self.bind(plan, 3, items, false) },
             self.bind(plan, 4, Tensor::Work, true),
             self.bind(plan, 5, if items == Tensor::Loss { Tensor::Nothing } else { Tensor::Loss }, true),
         ];
@@ -924,11 +930,16 @@ impl Planner<'_> {
             }
         }
         let mut parts = vec![source, self.sample_weight_part(), part!("skeleton/reduce.wgsl")];
-        parts.extend(read_parts(self.dtype_of(values), Access::Ones));
+        parts.extend(read_parts(self.dtype_of(values), access));
+        parts.push(match access {
+            Access::Pairs => part!("common/eights_pairs.wgsl"),
+            _ => part!("common/eights_ones.wgsl"),
+        });
         parts.extend([
             strategy.part(self.facts),
             part!("common/labels.wgsl"),
             part!("common/records.wgsl"),
+            self.words_part(),
             part!("common/math.wgsl"),
             part!("common/frame.wgsl"),
         ]);
@@ -1133,7 +1144,7 @@ mod tests {
                     }
                 }
                 if !rows.is_empty() {
-                    assert_eq!(bytes_of(next as usize), plan.size_of(Tensor::Items), "{name}");
+                    assert_eq!(bytes_of((next as usize).next_multiple_of(8)), plan.size_of(Tensor::Items), "{name}");
                     assert!(ends.iter().all(|&(tensor, end)| end == plan.size_of(tensor)), "{name} {ends:?}");
                 }
                 check_binds(name, &plan, &small);

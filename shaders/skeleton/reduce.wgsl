@@ -8,7 +8,12 @@
 //   loss     ()   the reduced loss
 //   input    the tensor that is counted, or whose element is reported as an invalid item's value: read_ones_*.wgsl
 //
-// The source file (reduce_*.wgsl) supplies fn read_item(i) -> Record.
+// The source file (reduce_*.wgsl) supplies
+//   fn read_item(i) -> Record
+//   const BY_EIGHTS; fn read_eight(i) -> Pair      where true: the bits of items i .. i + 7, 0 in place of those past the last
+//
+// By eights, items are summed as they are, and looked at on the way. Where one is huge, infinite or NaN all is summed again, one by
+// one: what is there decides first how the sum is kept.
 
 struct Params {
     spare: vec4<u32>,
@@ -32,21 +37,35 @@ fn reduce(
     @builtin(local_invocation_index) invocation: u32,
 ) {
     enter_group(workgroup.x, invocation);
-    let end = min((workgroup.x + 1u) * u.frame.chunk, u.frame.item_count);
-    let start = workgroup.x * u.frame.chunk + lane;
+    let first = workgroup.x * u.frame.chunk;
+    let chunk_end = min(first + u.frame.chunk, u.frame.item_count);
     // With one lane to a group, the workgroup's other invocations repeat nothing: they have no items.
-    let active_end = select(0u, end, invocation < LANES);
+    let end = select(0u, chunk_end, invocation < LANES);
 
-    // What is there decides how the sum is kept; then the sum.
-    var notes = empty_record();
-    for (var i = start; i < active_end; i += LANES) {
-        notes = merge_notes(notes, read_item(i));
+    var sum = empty_record();
+    var largest = vec4<u32>(0u);
+    if (BY_EIGHTS) {
+        for (var i = first + 8u * lane; i < end; i += 8u * LANES) {
+            let eight = read_eight(i);
+            largest = max(largest, max(eight.a & vec4<u32>(ABS_BITS), eight.b & vec4<u32>(ABS_BITS)));
+            let four = bitcast<vec4<f32>>(eight.a) + bitcast<vec4<f32>>(eight.b);
+            sum = add_to(sum, (four.x + four.y) + (four.z + four.w));
+        }
     }
-    let shrink = (group_or(notes.flags) & HAS_HUGE) != 0u;
-    for (var i = start; i < active_end; i += LANES) {
-        notes = add_sums(notes, read_item(i), shrink);
+    let wild = max(max(largest.x, largest.y), max(largest.z, largest.w)) >= HUGE_BITS;
+    let one_by_one = group_or(select(0u, 1u, wild || !BY_EIGHTS)) != 0u;
+    if (one_by_one) {
+        sum = empty_record();
     }
-    let total = join_records(notes);
+    let start = select(end, first + lane, one_by_one);
+    for (var i = start; i < end; i += LANES) {
+        sum = merge_notes(sum, read_item(i));
+    }
+    let shrink = (group_or(sum.flags) & HAS_HUGE) != 0u;
+    for (var i = start; i < end; i += LANES) {
+        sum = add_sums(sum, read_item(i), shrink);
+    }
+    let total = join_records(sum);
     if (invocation != 0u) {
         return;
     }
