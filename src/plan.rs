@@ -202,6 +202,10 @@ const MAX_ITEMS: usize = 1 << 31;
 /// Words before the records, and of one record, in `work`: RECORDS_AT and RECORD_WORDS in records.wgsl.
 const WORK_HEADER_WORDS: usize = 8;
 const RECORD_WORDS: usize = 8;
+/// So few rows that counting them takes every invocation less time than another dispatch takes to start; no more than a workgroup has.
+const SMALL_ROWS: usize = 64;
+/// Storage bindings of a kernel that does all for them.
+const SMALL_BUFFERS: usize = 8;
 /// Bytes of eight losses, that is `Bytes32`.
 const EIGHT_BYTES: u64 = 32;
 /// Bytes of the largest `Acc` that a loss over rows has: tests compare.
@@ -283,7 +287,8 @@ impl Planner<'_> {
             Layout::Items(_) => items.div_ceil(self.item_chunk(strategy.0)).max(items.div_ceil(self.reduce_chunk())),
         };
         plan.scratch.push((Tensor::Work, bytes_of(WORK_HEADER_WORDS + records.max(1) * RECORD_WORDS)));
-        if self.kernel.denominator == Denominator::Counted {
+        let in_one = matches!(self.kernel.layout, Layout::Rows(shape) if self.is_small(shape, strategy.0));
+        if self.kernel.denominator == Denominator::Counted && !in_one {
             self.push_reduction(&mut plan, Summed::Denominator);
         }
         match &self.kernel.layout {
@@ -332,10 +337,32 @@ impl Planner<'_> {
             plan.scratch.push((Tensor::Partials, sums * PARTIAL_BYTES * parts as u64 * shape.rows() as u64));
         }
         self.push_rows(plan, shape, items)?;
-        if self.kernel.checked.is_some() || (self.reduced() && self.wants(Want::LOSS)) {
+        if self.sums_losses() && !self.is_small(shape, plan.strategy.0) {
             self.push_reduction(plan, Summed::Losses(items));
         }
         Ok(())
+    }
+
+    fn sums_losses(&self) -> bool {
+        self.kernel.checked.is_some() || (self.reduced() && self.wants(Want::LOSS))
+    }
+
+    /// Whether one workgroup has all rows, and does what would be dispatches of their own: every invocation counts all rows, and one
+    /// of them sums all losses. Not where that takes more bindings than the device has.
+    fn is_small(&self, shape: RowShape, strategy: RowStrategy) -> bool {
+        let whole = match strategy {
+            RowStrategy::Thread => true,
+            RowStrategy::Tile { rows } => shape.rows().is_multiple_of(rows as usize),
+            _ => false,
+        };
+        let more = [self.wants(Want::GRAD_TARGET), self.wants(Want::STATS), self.kernel.sample_weight];
+        let buffers = SMALL_BUFFERS + more.into_iter().filter(|&bound| bound).count();
+        (1..=SMALL_ROWS).contains(&shape.rows())
+            && whole
+            && !self.kernel.marks
+            && self.outer_per_band(shape).is_some_and(|outer| outer >= shape.outer)
+            && buffers <= self.facts.max_storage_buffers as usize
+            && (self.sums_losses() || self.kernel.denominator == Denominator::Counted)
     }
 
     fn plan_items(&self, plan: &mut Plan, shape: &Broadcast) -> Result<(), Error> {
@@ -486,6 +513,12 @@ impl Planner<'_> {
         ("HAS_IGNORE", u32::from(self.kernel.labels.as_ref().is_some_and(|labels| !labels.ignore.is_empty())))
     }
 
+    /// Constants of counts.wgsl.
+    fn count_constants(&self) -> [(&'static str, u32); 2] {
+        let weighs = self.kernel.weighs_mean && self.kernel.weight != WeightSource::None;
+        [("WEIGHS_MEAN", u32::from(weighs)), ("HAS_LABELS", u32::from(self.kernel.labels.is_some()))]
+    }
+
     /// Constants of a loss' own kernel.
     fn loss_constants(&self, strategy: RowStrategy) -> Vec<(&'static str, u32)> {
         let mut constants = self.reduction_constants();
@@ -575,6 +608,7 @@ impl Planner<'_> {
         };
         let wants_grad_target = self.wants(Want::GRAD_TARGET);
         let stats = self.wants(Want::STATS);
+        let small = self.is_small(shape, strategy);
 
         let mut parts = vec![self.kernel.source, part!("skeleton/rows.wgsl")];
         parts.extend(match strategy {
@@ -608,6 +642,18 @@ impl Planner<'_> {
             } else {
                 part!("common/grad_target_none.wgsl")
             },
+        ]);
+        parts.extend(if small {
+            &[
+                part!("common/batch_small.wgsl"),
+                part!("common/counts.wgsl"),
+                part!("common/totals.wgsl"),
+                part!("common/records.wgsl"),
+            ][..]
+        } else {
+            &[part!("common/batch_large.wgsl")]
+        });
+        parts.extend([
             part!("common/labels.wgsl"),
             part!("common/softmax.wgsl"),
             part!("common/extended.wgsl"),
@@ -619,6 +665,10 @@ impl Planner<'_> {
         let mut constants = self.loss_constants(strategy);
         constants.push(("HAS_WEIGHT", u32::from(self.kernel.weight != WeightSource::None)));
         constants.push(self.ignore_constant());
+        if small {
+            constants.extend(self.count_constants());
+            constants.push(("REPORTS", u32::from(self.kernel.checked == Some(Checked::Labels))));
+        }
         match strategy {
             RowStrategy::Tile { rows } => constants.extend([("TILE", rows), ("CLASSES", shape.classes as u32)]),
             RowStrategy::Kept { .. } => constants.push(("KEPT", shape.classes.div_ceil(4) as u32)),
@@ -649,7 +699,7 @@ impl Planner<'_> {
                 whole(4, Tensor::GradOutput, false),
                 band(5, Tensor::GradInput, true, access.vector(self.problem.grad_dtype)),
                 whole(7, items, true),
-                whole(8, Tensor::Work, false),
+                whole(8, Tensor::Work, small),
             ]
         };
         if self.kernel.marks {
@@ -659,6 +709,9 @@ impl Planner<'_> {
         if entry != "mark" {
             if wants_grad_target {
                 binds.push(band(6, Tensor::GradTarget, true, 4));
+            }
+            if small {
+                binds.push(whole(13, if self.reduced() { Tensor::Loss } else { Tensor::Nothing }, true));
             }
             if self.kernel.sample_weight {
                 binds.push(whole(10, Tensor::SampleWeight, false));
@@ -922,14 +975,15 @@ impl Planner<'_> {
         constants.push(self.ignore_constant());
         let mut binds = binds;
         if source == part!("skeleton/reduce_weights.wgsl") {
-            let weighs = self.kernel.weighs_mean && self.kernel.weight != WeightSource::None;
-            constants.push(("HAS_WEIGHT", u32::from(weighs)));
-            constants.push(("HAS_LABELS", u32::from(self.kernel.labels.is_some())));
+            constants.extend(self.count_constants());
             if self.kernel.sample_weight {
                 binds.push(self.bind(plan, 10, Tensor::SampleWeight, false));
             }
         }
         let mut parts = vec![source, self.sample_weight_part(), part!("skeleton/reduce.wgsl")];
+        if source == part!("skeleton/reduce_weights.wgsl") {
+            parts.push(part!("common/counts.wgsl"));
+        }
         parts.extend(read_parts(self.dtype_of(values), access));
         parts.push(match access {
             Access::Pairs => part!("common/eights_pairs.wgsl"),
@@ -938,6 +992,7 @@ impl Planner<'_> {
         parts.extend([
             strategy.part(self.facts),
             part!("common/labels.wgsl"),
+            part!("common/totals.wgsl"),
             part!("common/records.wgsl"),
             self.words_part(),
             part!("common/math.wgsl"),
@@ -1248,11 +1303,12 @@ mod tests {
             plan(loss, problem, &minimum()).unwrap().dispatches.iter().map(|d| d.program.label()).collect()
         };
         let rows = Problem::rows(9, 40);
-        let all = ["deeploss.reduce_weights.reduce", "deeploss.cross_entropy.rows", "deeploss.reduce_items.reduce"];
+        let all = ["deeploss.reduce_weights.reduce", "deeploss.cross_entropy.rows", "deeploss.reduce_eights.reduce"];
         assert_eq!(stems(&CrossEntropy::new(), &rows), all);
         assert_eq!(stems(&CrossEntropy::new().reduction(Reduction::Sum), &rows), all[1..]);
         // Unreduced, the last dispatch only looks for invalid labels.
-        assert_eq!(stems(&CrossEntropy::new().reduction(Reduction::None), &rows), all[1..]);
+        let in_callers_buffer = [all[1], "deeploss.reduce_items.reduce"];
+        assert_eq!(stems(&CrossEntropy::new().reduction(Reduction::None), &rows), in_callers_buffer);
         let many = stems(&CrossEntropy::new(), &Problem::rows(20_000, 40));
         let records = "deeploss.reduce_records.reduce";
         assert_eq!(many, [all[0], records, all[1], all[2], records]);
@@ -1260,6 +1316,9 @@ mod tests {
         assert_eq!(stems(&CrossEntropy::new(), &probabilities), all[1..]);
         let gradient = Problem::new(&[9, 40], TargetKind::Values).wants(Want::GRAD);
         assert_eq!(stems(&CrossEntropy::new(), &gradient), [all[1]]);
+        // A workgroup that has all rows does it all.
+        assert_eq!(stems(&CrossEntropy::new(), &Problem::rows(64, 4)), [all[1]]);
+        assert_eq!(stems(&CrossEntropy::new(), &Problem::rows(65, 4)), all);
     }
 
     /// Only tensors that take part have a size, and it is that of their shape.

@@ -1,7 +1,7 @@
 // Eight neighbouring elements of the input, for any number of them; those past the last repeat it.
 
 fn input_four(i: u32) -> vec4<u32> {
-    let k = min(vec4<u32>(i) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(u.frame.item_count - 1u));
+    let k = min(vec4<u32>(i) + IN_QUAD, vec4<u32>(u.frame.item_count - 1u));
     return vec4<u32>(read_one(k.x), read_one(k.y), read_one(k.z), read_one(k.w));
 }
 

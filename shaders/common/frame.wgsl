@@ -22,6 +22,8 @@ struct Frame {
 // again wherever it is read in a loop.
 var<private> zero: u32;
 
+const IN_QUAD = vec4<u32>(0u, 1u, 2u, 3u);
+
 // Reduced (mean, sum): grad_output is one value. Otherwise one per item.
 override REDUCED: bool = false;
 // The denominator stands in the first word of `work`, put there by an earlier dispatch.

@@ -59,7 +59,6 @@ override WHOLE: bool = false;
 // A copy of the uniforms', see `zero`.
 var<private> params: Params;
 
-const IN_QUAD = vec4<u32>(0u, 1u, 2u, 3u);
 // 2^23: up to here products of an input, a target and weights stay far from infinity.
 const TAME_BITS = 0x4b000000u;
 // Steps of a lane whose losses are summed before the sum is compensated.

@@ -3,7 +3,7 @@
 const BY_EIGHTS = true;
 
 fn counts(masked: vec4<u32>, i: u32) -> vec4<u32> {
-    let some = vec4<u32>(i) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(u.frame.item_count);
+    let some = vec4<u32>(i) + IN_QUAD < vec4<u32>(u.frame.item_count);
     return select(vec4<u32>(0u), vec4<u32>(0x3f800000u), (masked == vec4<u32>(0u)) & some);
 }
 

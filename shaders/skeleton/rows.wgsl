@@ -7,7 +7,7 @@
 //   grad_input, grad_target   like input: write_*.wgsl, grad_target_*.wgsl
 //   sample_weight, row_stats   (N, D), where the call has them: sample_weight_*.wgsl, stats_*.wgsl
 //   items        (N, D)  the loss of each row; BAD_BITS where the target is out of range
-//   work         word 0: the denominator, where an earlier dispatch counts it
+//   work         word 0: the denominator, where an earlier dispatch counts it: batch_*.wgsl
 //
 // The loss file supplies, in the order they are called:
 //   struct Params                                     its options
@@ -33,10 +33,10 @@ struct Uniforms {
 @group(0) @binding(3) var<storage, read> weight: array<f32>;
 @group(0) @binding(4) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(7) var<storage, read_write> items: array<u32>;
-@group(0) @binding(8) var<storage, read> work: array<u32>;
 
 // A copy of the uniforms', see `zero`.
 var<private> params: Params;
+var<private> denominator: f32;
 
 override HAS_WEIGHT: bool = false;
 override WANT_GRAD: bool = false;
@@ -52,7 +52,6 @@ struct Block {
     whole: bool,
 }
 
-const IN_QUAD = vec4<u32>(0u, 1u, 2u, 3u);
 
 // C, where a kernel is made for one number of classes; else 0.
 override CLASSES: u32 = 0u;
@@ -64,8 +63,10 @@ fn valid_lanes(block: Block, first: u32) -> vec4<bool> {
 
 // The number of the invocation's group.
 fn enter_rows(workgroup: vec3<u32>, invocation: u32) -> u32 {
+    let group = enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
     params = u.params;
-    return enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
+    denominator = batch_denominator();
+    return group;
 }
 
 fn class_weight(c: u32) -> f32 {
@@ -94,10 +95,6 @@ fn row_scale(row: u32, skipped: bool) -> Scale {
     var upstream = 1.0;
     if (HAS_GRAD_OUTPUT) {
         upstream = grad_output[select(row, 0u, REDUCED)];
-    }
-    var denominator = u.frame.denominator;
-    if (COUNTED) {
-        denominator = bitcast<f32>(work[0]);
     }
     if (denominator == 0.0) {
         return Scale(0.0, NAN_BITS);

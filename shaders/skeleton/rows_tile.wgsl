@@ -70,12 +70,7 @@ fn tile_row(in_band: u32, number: u32) {
     }
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let in_band = TILE * enter_rows(workgroup, invocation);
-    if (in_band >= u.frame.rows) {
-        return;
-    }
+fn whole_tile(in_band: u32) {
     let first = in_band * CLASSES / 4u;
     for (var k = 0u; k < TILE * CLASSES / 4u; k++) {
         let bits = read_quad(first + k);
@@ -97,4 +92,13 @@ fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             write_quad(first + k, vec4<u32>(tile[4u * k], tile[4u * k + 1u], tile[4u * k + 2u], tile[4u * k + 3u]));
         }
     }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let in_band = TILE * enter_rows(workgroup, invocation);
+    if (in_band < u.frame.rows) {
+        whole_tile(in_band);
+    }
+    finish_batch(invocation);
 }

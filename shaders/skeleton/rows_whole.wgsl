@@ -1,11 +1,6 @@
 // One group of lanes per row.
 
-@compute @workgroup_size(WORKGROUP)
-fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let in_band = u.frame.start + enter_rows(workgroup, invocation);
-    if (in_band >= u.frame.rows) {
-        return;
-    }
+fn whole_row(in_band: u32) {
     let index = u.frame.first_row + in_band;
     let at = row_start(in_band);
     let quads = row_quads();
@@ -28,4 +23,13 @@ fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             store_gradients(row, closed, at, 0u, quads);
         }
     }
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let in_band = u.frame.start + enter_rows(workgroup, invocation);
+    if (in_band < u.frame.rows) {
+        whole_row(in_band);
+    }
+    finish_batch(invocation);
 }
