@@ -87,7 +87,8 @@ impl AdapterFacts {
 
     /// Whether tensors are read and written by words of 64 bits. Where the "GPU" is a program, each component of a vector is fetched
     /// by itself, at the same cost whatever its size; real GPUs move 16 bytes at once as they are.
-    pub(crate) fn wide_words(&self) -> bool {
+    #[must_use]
+    pub fn wide_words(&self) -> bool {
         self.is_cpu && self.int64
     }
 

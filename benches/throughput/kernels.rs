@@ -9,7 +9,11 @@ use crate::timing::Bench;
 
 const COPY_WGSL: &str = include_str!("copy.wgsl");
 const PEER_WGSL: &str = include_str!("peer.wgsl");
-const FAST_WGSL: &str = include_str!("fast.wgsl");
+/// By words of 32 bits, and of 64.
+const FAST_WGSL: [&str; 2] = [
+    concat!(include_str!("fast.wgsl"), include_str!("../../shaders/common/words_32.wgsl")),
+    concat!(include_str!("fast.wgsl"), include_str!("../../shaders/common/words_64.wgsl")),
+];
 
 /// Bytes that a copy kernel moves at a time.
 pub(crate) const VECTOR: u64 = 16;
@@ -168,12 +172,14 @@ impl HandWritten {
         Some(Self { steps, total, rows, wants_grad: true, scratch_bytes: losses.size() })
     }
 
-    /// `None` where it does not serve: it needs a single subgroup size and whole quads.
+    /// `None` where it does not serve: it needs a single subgroup size and whole pairs of quads.
     pub(crate) fn fast(bench: &Bench, resident: &Resident, [n, c]: [usize; 2], wants_grad: bool) -> Option<Self> {
-        let lanes = bench.ctx.facts()?.subgroup.filter(|(min, max)| min == max).map(|(size, _)| size)?;
-        if !c.is_multiple_of(4) {
+        let facts = bench.ctx.facts()?;
+        let lanes = facts.subgroup.filter(|(min, max)| min == max).map(|(size, _)| size)?;
+        if !c.is_multiple_of(8) {
             return None;
         }
+        let source = FAST_WGSL[usize::from(facts.wide_words())];
         let (logits, labels) = (resident.get(Tensor::Input)?, resident.get(Tensor::Target)?);
         let gradient = resident.get(Tensor::GradInput)?;
         let chunks = n.div_ceil(FAST_CHUNK);
@@ -184,7 +190,7 @@ impl HandWritten {
             [
                 ("LANES", f64::from(lanes)),
                 ("ROWS", terms as f64),
-                ("QUADS", (c / 4) as f64),
+                ("PAIRS", (c / 8) as f64),
                 ("CHUNK", chunk as f64),
                 ("SCALE", scale),
                 ("GRID_X", f64::from(grid(n as u64)[0])),
@@ -193,7 +199,7 @@ impl HandWritten {
         };
         let mean = 1.0 / n as f64;
         let step = |entry, constants: &[(&str, f64)], bindings: &[(u32, &wgpu::Buffer)], groups| {
-            Step::new(bench, [FAST_WGSL, entry], constants, bindings, groups)
+            Step::new(bench, [source, entry], constants, bindings, groups)
         };
         let bindings = [(0, logits), (1, labels), (2, &losses), (3, gradient)];
         let mut steps = vec![step("rows", &constants(n, 0, mean), &bindings, n as u64)];
