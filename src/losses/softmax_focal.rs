@@ -169,7 +169,7 @@ impl<F: Real> Terms<F> {
     #[inline(always)]
     fn of(&self, v: F, left: F) -> (F, F, F) {
         let half_lag = self.half_m - F::of(0.5) * v;
-        let p = (-(half_lag + half_lag)).exp_any() / self.d;
+        let p = (-half_lag).exp_twice() / self.d;
         let half_cost = half_lag + self.half_log_d;
         let cost = half_cost + half_cost;
         let focus = left.unit_power(self.gamma);
@@ -186,7 +186,7 @@ impl<F: Real> RowTwin<F> for SoftmaxFocal {
         let x = row.logits;
         let (zero, one, half) = (F::zero(), F::one(), F::of(0.5));
         let half_m = half * reference::largest(x);
-        let exp = |v: F| ((half * v - half_m) + (half * v - half_m)).exp_any();
+        let exp = |v: F| (half * v - half_m).exp_twice();
         // The exponentials stay in the row's gradient, all but the target's.
         let [s, e_t] = reference::sum_but(Some(t), x, grads.input.as_deref_mut(), exp);
         let d = s + e_t;

@@ -15,7 +15,7 @@ pub use items::{ItemIn, ItemOut, ItemTwin, items};
 pub use lanes::LANES;
 pub(crate) use lanes::{Sums, fill, has_nan, largest, sum_but, sums, update};
 pub use math::Real;
-pub(crate) use math::{logistic, relu, sigmoid, softplus, tanh};
+pub(crate) use math::{decay, logistic, relu, sigmoid, softplus, tanh};
 pub use rows::{FewRows, RowGrads, RowIn, RowStat, RowTarget, RowTwin, rows};
 
 use crate::error::Error;
