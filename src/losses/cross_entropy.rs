@@ -256,7 +256,7 @@ impl<F: Real> Twin<F> for CrossEntropy {
 
 impl<F: Real> RowTwin<F> for CrossEntropy {
     #[inline(always)]
-    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const BITS: usize>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         // Half of what the softmax sees of a logit, and its derivative: softcap, then temperature.
         let half_inverse_t = F::of(0.5) / F::of(f64::from(self.temperature));
         let inverse_t = half_inverse_t + half_inverse_t;
@@ -346,7 +346,7 @@ impl CrossEntropy {
         let e = |v: F| (half_x(v) - half_m).exp_twice();
 
         // The exponentials stay in the row's gradient, all but the target's.
-        let [s, e_t] = reference::sum_but(label, x, grads.input.as_deref_mut(), e);
+        let [s, e_t] = reference::sum_but(label, x, grads.input.as_mut(), e);
         let lag = label.map_or(zero, |t| half_m - half_x(x[t]));
         let d = s + e_t;
         // NaN or +inf among the logits, or nothing but -inf.
@@ -376,6 +376,7 @@ impl CrossEntropy {
         let half_loss = half * a * log_d + half_rest + half * z * lse * lse;
 
         if let Some(grad) = &mut grads.input {
+            let grad = grad.values();
             let scale_p = row.scale * (a + pull) / d;
             if spreads {
                 reference::update(grad, [x, y, row.weight], |e, [v, y, w]| {
@@ -391,7 +392,7 @@ impl CrossEntropy {
             }
         }
         if let Some(grad) = &mut grads.target {
-            reference::fill(grad, [x, row.weight], |[v, w]| {
+            grad.fill([x, row.weight], |[v, w]| {
                 let half_l = (half_m - half_x(v)) + half * log_d;
                 let v = row.scale * hard * w * half_l;
                 v + v

@@ -5,10 +5,11 @@ use std::f32::consts::LOG2_E;
 
 use ndarray::NdFloat;
 
+use super::lanes::Vectors;
 use crate::tensors::Element;
 
 /// The scalar types of the reference. Functions are named as in common/math.wgsl.
-pub trait Real: NdFloat + Element<Scalar = Self> {
+pub trait Real: NdFloat + Element<Scalar = Self> + Vectors {
     /// Rounds an `f64` to this type.
     fn of(value: f64) -> Self;
     /// As an `f64`, exactly.
