@@ -126,7 +126,7 @@ impl<F: Real> Twin<F> for CrammerSinger {
 
 impl<F: Real> RowTwin<F> for CrammerSinger {
     #[inline(always)]
-    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const BITS: usize>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Class(t) = row.target else { return F::nan() };
         let x = row.logits;
         if reference::has_nan(x) {
@@ -141,6 +141,7 @@ impl<F: Real> RowTwin<F> for CrammerSinger {
         let half = F::of(0.5);
         let half_z = half * F::of(f64::from(self.margin)) + (half * x[rival] - half * x[t]);
         if let Some(grad) = grads.input.as_mut().filter(|_| half_z > F::zero()) {
+            let grad = grad.values();
             grad[rival] = row.scale;
             grad[t] = -row.scale;
         }

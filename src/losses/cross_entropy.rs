@@ -256,7 +256,7 @@ impl<F: Real> Twin<F> for CrossEntropy {
 
 impl<F: Real> RowTwin<F> for CrossEntropy {
     #[inline(always)]
-    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const BITS: usize>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         // Half of what the softmax sees of a logit, and its derivative: softcap, then temperature.
         let half_inverse_t = F::of(0.5) / F::of(f64::from(self.temperature));
         let inverse_t = half_inverse_t + half_inverse_t;
@@ -264,7 +264,7 @@ impl<F: Real> RowTwin<F> for CrossEntropy {
             return self.row_of(row, grads, |v| half_inverse_t * v, |_| inverse_t);
         };
         let slope = |v: F| {
-            let e = (-(v / cap + v / cap).abs()).exp_any();
+            let e = (-(v / cap).abs()).exp_twice();
             inverse_t * (F::of(4.0) * e / ((F::one() + e) * (F::one() + e)))
         };
         self.row_of(row, grads, |v| half_inverse_t * (cap * reference::tanh(v / cap)), slope)
@@ -290,7 +290,7 @@ impl<F: Real> RowTwin<F> for CrossEntropy {
         for (c, x) in classes.iter_mut().enumerate() {
             for k in 0..LANES {
                 let half_lag = half_inverse_t * m[k] - half_inverse_t * x[k];
-                let e = (-(half_lag + half_lag)).exp_any();
+                let e = (-half_lag).exp_twice();
                 let own = target[k] == c as u32;
                 s[k] += if own { zero } else { e };
                 e_t[k] = if own { e } else { e_t[k] };
@@ -343,11 +343,10 @@ impl CrossEntropy {
 
         let (zero, half) = (F::zero(), F::of(0.5));
         let half_m = half_x(reference::largest(x));
-        // exp(x - m), from halves: the difference itself may overflow.
-        let e = |v: F| ((half_x(v) - half_m) + (half_x(v) - half_m)).exp_any();
+        let e = |v: F| (half_x(v) - half_m).exp_twice();
 
         // The exponentials stay in the row's gradient, all but the target's.
-        let [s, e_t] = reference::sum_but(label, x, grads.input.as_deref_mut(), e);
+        let [s, e_t] = reference::sum_but(label, x, grads.input.as_mut(), e);
         let lag = label.map_or(zero, |t| half_m - half_x(x[t]));
         let d = s + e_t;
         // NaN or +inf among the logits, or nothing but -inf.
@@ -377,6 +376,7 @@ impl CrossEntropy {
         let half_loss = half * a * log_d + half_rest + half * z * lse * lse;
 
         if let Some(grad) = &mut grads.input {
+            let grad = grad.values();
             let scale_p = row.scale * (a + pull) / d;
             if spreads {
                 reference::update(grad, [x, y, row.weight], |e, [v, y, w]| {
@@ -392,7 +392,7 @@ impl CrossEntropy {
             }
         }
         if let Some(grad) = &mut grads.target {
-            reference::fill(grad, [x, row.weight], |[v, w]| {
+            grad.fill([x, row.weight], |[v, w]| {
                 let half_l = (half_m - half_x(v)) + half * log_d;
                 let v = row.scale * hard * w * half_l;
                 v + v
@@ -401,7 +401,7 @@ impl CrossEntropy {
         if let Some(stat) = &mut grads.stat {
             let [spread_out] = reference::sums([x], |[v]| {
                 let half_lag = half_m - half_x(v);
-                let e = (-(half_lag + half_lag)).exp_any();
+                let e = (-half_lag).exp_twice();
                 [if e > zero { e * half_lag } else { zero }]
             });
             let best = x.iter().position(|&v| half_x(v) == half_m).unwrap_or(0);

@@ -193,7 +193,7 @@ impl<F: Real> Twin<F> for KlFromLogits {
 
 impl<F: Real> RowTwin<F> for KlFromLogits {
     #[inline(always)]
-    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const BITS: usize>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Values(y) = row.target else { return F::nan() };
         let x = row.logits;
         let (zero, one) = (F::zero(), F::one());
@@ -224,13 +224,13 @@ impl<F: Real> RowTwin<F> for KlFromLogits {
         });
         let scale = row.scale * t;
         if let Some(grad) = &mut grads.input {
-            reference::fill(grad, [x, y], |[x, y]| {
+            grad.fill([x, y], |[x, y]| {
                 let (p, q, _, v) = term(x, y);
                 scale * if self.direction == Direction::Forward { q - p } else { q * (v - v_mean) }
             });
         }
         if let Some(grad) = &mut grads.target {
-            reference::fill(grad, [x, y], |[x, y]| {
+            grad.fill([x, y], |[x, y]| {
                 let (p, q, u, _) = term(x, y);
                 scale * if self.direction == Direction::Reverse { p - q } else { p * (u - u_mean) }
             });
@@ -238,7 +238,7 @@ impl<F: Real> RowTwin<F> for KlFromLogits {
         // Beside an infinite divergence, the gradient of the side whose log is infinite is no number.
         if loss == F::infinity() {
             let side = if self.direction == Direction::Reverse { &mut grads.input } else { &mut grads.target };
-            side.iter_mut().for_each(|grad| grad.fill(F::nan()));
+            side.iter_mut().for_each(|grad| grad.values().fill(F::nan()));
         }
         loss * t * t
     }

@@ -139,7 +139,7 @@ impl<F: Real> Twin<F> for MultiMargin {
 
 impl<F: Real> RowTwin<F> for MultiMargin {
     #[inline(always)]
-    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const BITS: usize>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Class(t) = row.target else { return F::nan() };
         let (x, half, two) = (row.logits, F::of(0.5), F::of(2.0));
         let half_margin = half * F::of(f64::from(self.margin));
@@ -159,7 +159,7 @@ impl<F: Real> RowTwin<F> for MultiMargin {
         let [loss, slopes] = sums.totals();
         if let Some(grad) = &mut grads.input {
             let scale = row.scale * share;
-            reference::fill(grad, [x], |[v]| scale * slope(excess(v)));
+            let grad = grad.fill([x], |[v]| scale * slope(excess(v)));
             grad[t] = -scale * slopes;
         }
         loss

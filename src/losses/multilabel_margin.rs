@@ -151,7 +151,7 @@ impl<F: Real> Twin<F> for MultiLabelMargin {
 
 impl<F: Real> RowTwin<F> for MultiLabelMargin {
     #[inline(always)]
-    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const BITS: usize>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Labels(labels) = row.target else { return F::nan() };
         let x = row.logits;
         let listed = || labels.iter().take_while(|&&label| label != -1).map(|&label| label as usize);
@@ -174,7 +174,7 @@ impl<F: Real> RowTwin<F> for MultiLabelMargin {
         }
         if let Some(grad) = &mut grads.input {
             let mut other_counts = other_counts.iter();
-            for ((g, &count), &listed) in grad.iter_mut().zip(&counts).zip(&is_listed) {
+            for ((g, &count), &listed) in grad.values().iter_mut().zip(&counts).zip(&is_listed) {
                 let count = if listed { count } else { other_counts.next().copied().unwrap_or(count) };
                 *g = row.scale * per_class * count;
             }

@@ -125,12 +125,12 @@ impl<F: Real> Twin<F> for MultiLabelSoftMargin {
 
 impl<F: Real> RowTwin<F> for MultiLabelSoftMargin {
     #[inline(always)]
-    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const BITS: usize>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Values(y) = row.target else { return F::nan() };
         let (x, one) = (row.logits, F::one());
         let classes = F::of(x.len() as f64);
         if let Some(grad) = &mut grads.input {
-            reference::fill(grad, [x, y, row.weight], |[x, y, w]| {
+            grad.fill([x, y, row.weight], |[x, y, w]| {
                 let d = (one - y) * reference::sigmoid(x) - y * reference::sigmoid(-x);
                 row.scale * (w / classes) * d
             });

@@ -97,11 +97,11 @@ impl<F: Real> Twin<F> for Nll {
 
 impl<F: Real> RowTwin<F> for Nll {
     #[inline(always)]
-    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const BITS: usize>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Class(t) = row.target else { return F::nan() };
         let w = row.weight[t];
         if let Some(grad) = &mut grads.input {
-            grad[t] = -row.scale * w;
+            grad.values()[t] = -row.scale * w;
         }
         -w * row.logits[t]
     }

@@ -144,7 +144,7 @@ impl<F: Real> ItemTwin<F> for SigmoidFocal {
         let balance = alpha.map_or(one, |alpha| alpha * t + (one - alpha) * (one - t));
         let gamma = F::of(f64::from(self.gamma));
         let factor = balance * left.powf(gamma);
-        let ce = (one - t) * x.max(F::zero()) + t * (-x).max(F::zero()) + (-x.abs()).exp_any().log1p();
+        let ce = (one - t) * x.max(F::zero()) + t * (-x).max(F::zero()) + reference::decay(x).log1p_series();
         let loss = if item.x.is_infinite() {
             let coefficient = factor * if item.x > F::zero() { one - t } else { t };
             if coefficient == F::zero() { F::zero() } else { coefficient * F::infinity() }

@@ -169,7 +169,7 @@ impl<F: Real> Terms<F> {
     #[inline(always)]
     fn of(&self, v: F, left: F) -> (F, F, F) {
         let half_lag = self.half_m - F::of(0.5) * v;
-        let p = (-(half_lag + half_lag)).exp_any() / self.d;
+        let p = (-half_lag).exp_twice() / self.d;
         let half_cost = half_lag + self.half_log_d;
         let cost = half_cost + half_cost;
         let focus = left.unit_power(self.gamma);
@@ -181,14 +181,14 @@ impl<F: Real> Terms<F> {
 
 impl<F: Real> RowTwin<F> for SoftmaxFocal {
     #[inline(always)]
-    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
+    fn row<const BITS: usize>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Class(t) = row.target else { return F::nan() };
         let x = row.logits;
         let (zero, one, half) = (F::zero(), F::one(), F::of(0.5));
         let half_m = half * reference::largest(x);
-        let exp = |v: F| ((half * v - half_m) + (half * v - half_m)).exp_any();
+        let exp = |v: F| (half * v - half_m).exp_twice();
         // The exponentials stay in the row's gradient, all but the target's.
-        let [s, e_t] = reference::sum_but(Some(t), x, grads.input.as_deref_mut(), exp);
+        let [s, e_t] = reference::sum_but(Some(t), x, grads.input.as_mut(), exp);
         let d = s + e_t;
         // NaN or +inf among the logits, or nothing but -inf.
         if d.is_nan() {
@@ -221,12 +221,13 @@ impl<F: Real> RowTwin<F> for SoftmaxFocal {
         if let Some(grad) = &mut grads.input {
             let p_t = e_t / d;
             if soft > zero {
-                reference::fill(grad, [x, row.weight], |[v, w]| {
+                let grad = grad.fill([x, row.weight], |[v, w]| {
                     let (p, _, h) = terms.of(v, rest(v));
                     row.scale * (w * soft * h - p * h_sum)
                 });
                 grad[t] = row.scale * (own_share * own_h - p_t * h_sum);
             } else {
+                let grad = grad.values();
                 reference::update(grad, [x], |e, _| row.scale * (zero - e / d * h_sum));
                 grad[t] = row.scale * h_sum * (s / d);
             }

@@ -4,12 +4,11 @@
 //! length, whether a tensor is read in place, broadcasts, or is not there.
 
 use std::borrow::Cow;
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use ndarray::{ArrayD, Axis, CowArray, IxDyn};
 
-use super::lanes::{LANES, TILE, Task, joined, load, run_all, store};
+use super::lanes::{TILE, Task, run_all, tiles, wide_sum};
 use super::output::{Part, contiguous, elements, parts, ranges, unwritten};
 use super::{Real, Sum};
 use crate::kernel::{Denominator, Kernel, Layout, Operand, WeightSource};
@@ -226,27 +225,25 @@ struct Chunk<'a, F, L> {
     d_second: Option<Part<'a, F>>,
 }
 
+/// A tile of each output. On the stack, vectors of 64 bytes would else straddle cache lines.
+#[repr(align(64))]
+struct Outputs<F>([[F; TILE]; 3]);
+
 impl<F: Real, L: ItemTwin<F>> Task for Chunk<'_, F, L> {
+    type Scalar = F;
     type Output = f64;
 
     #[inline(always)]
-    fn run<const WIDE: bool>(self) -> f64 {
+    fn run<const BITS: usize>(self) -> f64 {
         let call = self.call;
         let sources = [&call.x, &call.second, &call.t, &call.w, &call.pos_weight, &call.counts, &call.scale];
         let slices = sources.map(|source| source.of(&self.items, call.dims));
-        let [x, second, t, w, pos_weight, counts, scale] = slices.each_ref().map(|slice| &**slice);
         let [mut losses, mut dx, mut d_second] = [self.losses, self.dx, self.d_second].map(|part| part.map(contiguous));
+        let slices = slices.each_ref().map(|slice| &**slice);
         let mut sum = Sum::<f64>::new();
-        // In f64, which holds the sum of any floats.
-        let mut lanes = [0.0; LANES];
-        // No closures around the item: they would be compiled apart from this loop, for narrow vectors.
-        for start in (0..self.items.len()).step_by(LANES) {
-            let place = start..self.items.len().min(start + LANES);
-            let (x, second, t) = (load(&x[place.clone()]), load(&second[place.clone()]), load(&t[place.clone()]));
-            let (w, pos_weight) = (load(&w[place.clone()]), load(&pos_weight[place.clone()]));
-            let (counts, scale) = (load(&counts[place.clone()]), load(&scale[place.clone()]));
-            let mut out = [[F::zero(); LANES]; 3];
-            for k in 0..LANES {
+        tiles(slices, |place, [x, second, t, w, pos_weight, counts, scale]| {
+            let Outputs(out) = &mut Outputs([[F::zero(); TILE]; 3]);
+            for k in 0..TILE {
                 let item = ItemIn { x: x[k], second: second[k], t: t[k], w: w[k], pos_weight: pos_weight[k] };
                 let item = call.loss.item(&item);
                 // Whatever an ignored item holds.
@@ -255,18 +252,13 @@ impl<F: Real, L: ItemTwin<F>> Task for Chunk<'_, F, L> {
                 out[1][k] = if counted { scale[k] * item.dx } else { F::zero() };
                 out[2][k] = if counted { scale[k] * item.d_second } else { F::zero() };
             }
-            for (to, block) in [&mut losses, &mut dx, &mut d_second].into_iter().zip(&out) {
+            for (to, values) in [&mut losses, &mut dx, &mut d_second].into_iter().zip(&*out) {
                 if let Some(to) = to {
-                    store(&mut to[place.clone()], &block.map(MaybeUninit::new));
+                    to[place.clone()].iter_mut().zip(values).for_each(|(to, &value)| _ = to.write(value));
                 }
             }
-            for k in 0..LANES {
-                lanes[k] += if k < place.len() { out[0][k].wide() } else { 0.0 };
-            }
-            if place.end % TILE == 0 || place.end == self.items.len() {
-                sum.add(joined(std::mem::replace(&mut lanes, [0.0; LANES]), |a, b| a + b));
-            }
-        }
+            sum.add(wide_sum(&out[0][..place.len()]));
+        });
         sum.total()
     }
 }

@@ -5,22 +5,27 @@ use std::f32::consts::LOG2_E;
 
 use ndarray::NdFloat;
 
+use super::lanes::Vectors;
 use crate::tensors::Element;
 
 /// The scalar types of the reference. Functions are named as in common/math.wgsl.
-pub trait Real: NdFloat + Element<Scalar = Self> {
+pub trait Real: NdFloat + Element<Scalar = Self> + Vectors {
     /// Rounds an `f64` to this type.
     fn of(value: f64) -> Self;
     /// As an `f64`, exactly.
     fn wide(self) -> f64;
     /// exp v.
     fn exp_any(self) -> Self;
+    /// exp 2h for h <= 0: of a difference halved, because the difference itself may overflow.
+    fn exp_twice(self) -> Self;
     /// exp v - 1, relative accuracy for small v included.
     fn expm1(self) -> Self;
     /// log v.
     fn log_any(self) -> Self;
     /// log(1 + v), relative accuracy for small v included.
     fn log1p(self) -> Self;
+    /// [`log1p`](Self::log1p) of v in [0, 1].
+    fn log1p_series(self) -> Self;
     /// v^g for v in [0, 1] and g >= 0.
     fn unit_power(self, g: Self) -> Self;
 }
@@ -39,6 +44,10 @@ impl Real for f64 {
         self.exp()
     }
     #[inline(always)]
+    fn exp_twice(self) -> Self {
+        (self + self).exp()
+    }
+    #[inline(always)]
     fn expm1(self) -> Self {
         self.exp_m1()
     }
@@ -48,6 +57,10 @@ impl Real for f64 {
     }
     #[inline(always)]
     fn log1p(self) -> Self {
+        self.ln_1p()
+    }
+    #[inline(always)]
+    fn log1p_series(self) -> Self {
         self.ln_1p()
     }
     #[inline(always)]
@@ -77,6 +90,15 @@ impl Real for f32 {
     }
 
     #[inline(always)]
+    fn exp_twice(self) -> Self {
+        // Below this bound the result is 0; NaN passes.
+        let h = if self < -52.0 { -52.0 } else { self };
+        let (p, bits) = exp_series(h);
+        // A small result is rounded once, when it has become 2^-64 times what it was.
+        (1.0 + p) * Self::from_bits(bits << 23) * Self::from_bits((127 - 64) << 23)
+    }
+
+    #[inline(always)]
     fn expm1(self) -> Self {
         let (p, [a, b]) = exp_parts(self);
         let power = a * b;
@@ -101,6 +123,14 @@ impl Real for f32 {
     }
 
     #[inline(always)]
+    fn log1p_series(self) -> Self {
+        // From 3/2 on, of half of 1 + v, which is exact: a small logarithm has a small error, beside log 2 too.
+        let large = self > 0.5;
+        let log = log_near_one(if large { 0.5 * self - 0.5 } else { self });
+        if large { log + std::f32::consts::LN_2 } else { log }
+    }
+
+    #[inline(always)]
     fn unit_power(self, g: Self) -> Self {
         let (v, square) = (self, self * self);
         let whole = g.floor().min(7.0);
@@ -117,45 +147,57 @@ impl Real for f32 {
     }
 }
 
+/// Adding it rounds to a whole number, which then stands in the lowest bits.
+const ROUNDS: f32 = 12_582_912.0;
+/// Added to k, it makes of these bits the exponent of 2^(k + 64).
+const BIAS: f32 = 127.0 + 64.0;
+
 /// p and two powers of 2 with exp x = (1 + p) a b: results beyond the range of one power of 2 are rounded once, at the end.
-///
-/// Cody-Waite: x = k ln 2 + r, then p = exp r - 1 by Cephes' expf polynomial.
 #[inline(always)]
 fn exp_parts(x: f32) -> (f32, [f32; 2]) {
     // Beyond these bounds the result is infinite, or 0; NaN passes both.
     let x = if x > 89.0 { 89.0 } else { x };
     let x = if x < -104.0 { -104.0 } else { x };
-    // Adding 1.5 * 2^23 rounds to a whole number, which then stands in the lowest bits.
-    let shifted = x * LOG2_E + 12_582_912.0;
-    let k = shifted - 12_582_912.0;
-    let r = (x - k * LN_2[0]) - k * LN_2[1];
-    let mut q = r * 1.987_569_1e-4 + 1.398_2e-3;
-    q = q * r + 8.333_452e-3;
-    q = q * r + 4.166_579_6e-2;
-    q = q * r + 1.666_666_5e-1;
-    q = q * r + 0.5;
-    let k = (shifted.to_bits() as i32).wrapping_sub(0x4b40_0000);
+    let (p, bits) = exp_series(0.5 * x);
+    let k = (bits as i32).wrapping_sub((ROUNDS + BIAS).to_bits() as i32);
     let power = |k: i32| f32::from_bits((k.wrapping_add(127) << 23) as u32);
-    (q * (r * r) + r, [power(k >> 1), power(k.wrapping_sub(k >> 1))])
+    (p, [power(k >> 1), power(k.wrapping_sub(k >> 1))])
 }
 
-/// log v + k ln 2 + correction for normal v: Cephes' logf, the mantissa brought to [sqrt(1/2), sqrt 2) through the bits.
+/// p, and k + [`BIAS`] in the lowest 9 bits, with exp 2h = (1 + p) 2^k: the Cody-Waite reduction 2h = k ln 2 + 2r and
+/// the polynomial for exp 2r of common/math.wgsl.
+#[inline(always)]
+fn exp_series(h: f32) -> (f32, u32) {
+    let shifted = h * (2.0 * LOG2_E) + (ROUNDS + BIAS);
+    let k = shifted - (ROUNDS + BIAS);
+    let r = (h - k * (0.5 * LN_2[0])) - k * (0.5 * LN_2[1]);
+    let mut q = r * 0.088_413_06 + 0.267_799_84;
+    q = q * r + 0.666_694_2;
+    q = q * r + 1.333_321_6;
+    q = q * r + 1.999_999_7;
+    // 2r is exact: a small p keeps its digits.
+    (q * (r * r) + (r + r), shifted.to_bits())
+}
+
+/// log(1 + f) for f in [-0.3, 0.5]: 2 atanh s with s = f / (2 + f), which is f - s (f - s^2 p(s^2)), with the
+/// polynomial of log1p_series in common/math.wgsl, doubled. The last difference leaves f its digits.
+#[inline(always)]
+fn log_near_one(f: f32) -> f32 {
+    let s = f / (2.0 + f);
+    let z = s * s;
+    let mut p = z * 0.280_119_86 + 0.280_018_06;
+    p = p * z + 0.400_215_28;
+    p = p * z + 0.666_664_2;
+    f - s * (f - z * p)
+}
+
+/// log v + k ln 2 + correction for normal v: the mantissa brought to [sqrt(1/2), sqrt 2) through the bits.
 #[inline(always)]
 fn log_normal(v: f32, k: f32, correction: f32) -> f32 {
     let shifted = v.to_bits().wrapping_sub(0x3f35_04f3);
     let k = k + (shifted as i32 >> 23) as f32;
-    let f = f32::from_bits((shifted & 0x007f_ffff) + 0x3f35_04f3) - 1.0;
-    let z = f * f;
-    let mut q = f * 7.037_683_6e-2 - 1.151_461e-1;
-    q = q * f + 1.167_699_9e-1;
-    q = q * f - 1.242_014_1e-1;
-    q = q * f + 1.424_932_3e-1;
-    q = q * f - 1.666_805_7e-1;
-    q = q * f + 2.000_071_5e-1;
-    q = q * f - 2.499_999_4e-1;
-    q = q * f + 3.333_333e-1;
-    let small = (q * (f * z) + k * LN_2[1]) - 0.5 * z + correction;
-    let log = (f + small) + k * LN_2[0];
+    let m = f32::from_bits((shifted & 0x007f_ffff) + 0x3f35_04f3);
+    let log = k * LN_2[0] + (log_near_one(m - 1.0) + (k * LN_2[1] + correction));
     let log = if v == 0.0 { f32::NEG_INFINITY } else { log };
     let log = if v == f32::INFINITY { v } else { log };
     // Also of NaN.
@@ -168,16 +210,22 @@ pub(crate) fn relu<F: Real>(z: F) -> F {
     if z <= F::zero() { F::zero() } else { z }
 }
 
+/// exp(-|z|).
+#[inline(always)]
+pub(crate) fn decay<F: Real>(z: F) -> F {
+    (-(F::of(0.5) * z).abs()).exp_twice()
+}
+
 /// log(1 + exp z), finite for every finite z.
 #[inline(always)]
 pub(crate) fn softplus<F: Real>(z: F) -> F {
-    relu(z) + (-z.abs()).exp_any().log1p()
+    relu(z) + decay(z).log1p_series()
 }
 
 /// 1 / (1 + exp(-z)), relative accuracy for very negative z included.
 #[inline(always)]
 pub(crate) fn sigmoid<F: Real>(z: F) -> F {
-    let e = (-z.abs()).exp_any();
+    let e = decay(z);
     (if z >= F::zero() { F::one() } else { e }) / (F::one() + e)
 }
 
@@ -191,8 +239,8 @@ pub(crate) struct Logistic<F> {
 /// [`softplus`] and [`sigmoid`] of z and of -z, from one exponential.
 #[inline(always)]
 pub(crate) fn logistic<F: Real>(z: F) -> (Logistic<F>, Logistic<F>) {
-    let e = (-z.abs()).exp_any();
-    let rest = e.log1p();
+    let e = decay(z);
+    let rest = e.log1p_series();
     let large = F::one() / (F::one() + e);
     let small = e * large;
     let positive = z >= F::zero();
@@ -236,11 +284,13 @@ mod tests {
         let bounds = [
             ("exp, negative", worst(-0.0, -120.0, f32::exp_any, f64::exp), 1.3),
             ("exp, positive", worst(0.0, 88.7, f32::exp_any, f64::exp), 1.3),
+            ("exp of twice the argument", worst(-0.0, -60.0, f32::exp_twice, |h| (h + h).exp()), 1.3),
             ("expm1, negative", worst(-0.0, -120.0, f32::expm1, f64::exp_m1), 2.0),
             ("expm1, positive", worst(0.0, 88.7, f32::expm1, f64::exp_m1), 2.0),
             ("log", worst(0.0, f32::MAX, f32::log_any, f64::ln), 1.0),
             ("log1p, positive", worst(0.0, f32::MAX, f32::log1p, f64::ln_1p), 1.5),
             ("log1p, negative", worst(-0.0, -0.999_999, f32::log1p, f64::ln_1p), 1.5),
+            ("log1p, 0 to 1", worst(0.0, 1.0, f32::log1p_series, f64::ln_1p), 1.5),
             ("softplus, positive", worst(0.0, 1e4, softplus, softplus_exact), 1.5),
             ("softplus, negative", worst(-0.0, -120.0, softplus, softplus_exact), 3.0),
             ("sigmoid, positive", worst(0.0, 1e4, sigmoid, sigmoid_exact), 2.0),

@@ -2,8 +2,8 @@
 //! oracle that tests compare with.
 //!
 //! Rows and items are shared out to rayon's threads. A task's loops take [`LANES`] neighbours at a time (of few classes, rows side
-//! by side), and are compiled for AVX2 besides the machine's baseline. The bits of a result depend neither on the number of threads
-//! nor on the width of vectors.
+//! by side), and in f32 are compiled for AVX-512 and AVX2 besides the machine's baseline. The bits of a result depend
+//! neither on the number of threads nor on the width of vectors.
 
 mod items;
 mod lanes;
@@ -13,9 +13,10 @@ mod rows;
 
 pub use items::{ItemIn, ItemOut, ItemTwin, items};
 pub use lanes::LANES;
-pub(crate) use lanes::{Sums, fill, has_nan, largest, sum_but, sums, update};
+pub(crate) use lanes::{Sums, has_nan, largest, sum_but, sums, update};
 pub use math::Real;
-pub(crate) use math::{logistic, relu, sigmoid, softplus, tanh};
+pub(crate) use math::{decay, logistic, relu, sigmoid, softplus, tanh};
+pub use output::GradRow;
 pub use rows::{FewRows, RowGrads, RowIn, RowStat, RowTarget, RowTwin, rows};
 
 use crate::error::Error;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use ndarray::{ArrayBase, ArrayD, ArrayViewMut, Axis, Data, Dimension, Ix3};
 
 use super::Real;
+use super::lanes::fill;
 
 /// The part of an output that one task writes; it has the dimensions (N, C, D), or (N, 1, D) with one value per row.
 pub(super) type Part<'a, T> = ArrayViewMut<'a, MaybeUninit<T>, Ix3>;
@@ -85,10 +86,59 @@ pub(super) fn contiguous<T>(part: Part<'_, T>) -> &mut [MaybeUninit<T>] {
     part.into_slice().expect("rows side by side")
 }
 
-/// Writes zeros.
+/// Memory that holds values.
+///
+/// # Safety
+/// Every element has been written.
 #[inline(always)]
-pub(super) fn zeroed<F: Real>(memory: &mut [MaybeUninit<F>]) -> &mut [F] {
-    memory.fill(MaybeUninit::new(F::zero()));
-    // SAFETY: every element has just been written, and the layout is the same.
+pub(super) unsafe fn written<F>(memory: &mut [MaybeUninit<F>]) -> &mut [F] {
+    // SAFETY: so the caller says, and the layout is the same.
     unsafe { &mut *(std::ptr::from_mut(memory) as *mut [F]) }
+}
+
+/// A row of a gradient, which holds nothing at first.
+#[derive(Debug)]
+pub struct GradRow<'a, F> {
+    memory: &'a mut [MaybeUninit<F>],
+    is_written: bool,
+}
+
+impl<'a, F: Real> GradRow<'a, F> {
+    pub(super) fn new(memory: &'a mut [MaybeUninit<F>]) -> Self {
+        Self { memory, is_written: false }
+    }
+
+    /// Its values; zeros if nothing has been written.
+    #[inline(always)]
+    pub fn values(&mut self) -> &mut [F] {
+        if !self.is_written {
+            self.memory.fill(MaybeUninit::new(F::zero()));
+            self.is_written = true;
+        }
+        // SAFETY: it has been, at the latest now.
+        unsafe { written(self.memory) }
+    }
+
+    /// Fills it with a value per class.
+    #[inline(always)]
+    pub(crate) fn fill<const K: usize>(&mut self, rows: [&[F]; K], value: impl Fn([F; K]) -> F) -> &mut [F] {
+        let values = fill(self.memory, rows, value);
+        self.is_written = true;
+        values
+    }
+
+    /// What is to be filled; see [`set_written`](Self::set_written).
+    #[inline(always)]
+    pub(super) fn memory(&mut self) -> &mut [MaybeUninit<F>] {
+        self.memory
+    }
+
+    /// Says that its memory has been filled.
+    ///
+    /// # Safety
+    /// So it must have been, every element.
+    #[inline(always)]
+    pub(super) unsafe fn set_written(&mut self) {
+        self.is_written = true;
+    }
 }

@@ -4,12 +4,13 @@
 //! of positions first and scatters their gradients afterwards.
 
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use ndarray::{ArrayD, Axis};
 
 use super::lanes::{LANES, Task, run_all};
-use super::output::{Part, contiguous, elements, parts, ranges, unwritten, zeroed};
+use super::output::{GradRow, Part, contiguous, elements, parts, ranges, unwritten};
 use super::{Real, Sum};
 use crate::kernel::{Denominator, Kernel, Layout, WeightSource};
 use crate::losses::Loss;
@@ -62,10 +63,10 @@ impl<F: Real> RowStat<F> {
 /// Where a row's outputs besides the loss go, those that are wanted.
 #[derive(Debug)]
 pub struct RowGrads<'a, F> {
-    /// With respect to the logits; holds zeros.
-    pub input: Option<&'a mut [F]>,
-    /// With respect to a floating-point target; holds zeros.
-    pub target: Option<&'a mut [F]>,
+    /// With respect to the logits.
+    pub input: Option<GradRow<'a, F>>,
+    /// With respect to a floating-point target.
+    pub target: Option<GradRow<'a, F>>,
     /// Statistics, unknown so far.
     pub stat: Option<RowStat<F>>,
 }
@@ -73,15 +74,15 @@ pub struct RowGrads<'a, F> {
 impl<F: Real> RowGrads<'_, F> {
     /// NaN for every gradient.
     pub fn poison(&mut self) {
-        self.input.iter_mut().chain(&mut self.target).for_each(|grad| grad.fill(F::nan()));
+        self.input.iter_mut().chain(&mut self.target).for_each(|grad| grad.values().fill(F::nan()));
     }
 }
 
 /// A loss over rows of classes, for one row: the twin of the loss' WGSL file.
 pub trait RowTwin<F>: Sync {
-    /// The row's loss; fills in the gradients that are there. `#[inline(always)]`, because it is compiled once for each width of
-    /// vectors.
-    fn row<const WIDE: bool>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F;
+    /// The row's loss; writes the gradients that are there, as far as they are not zero. `#[inline(always)]`, because
+    /// it is compiled once for each width of vectors.
+    fn row<const BITS: usize>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F;
 
     /// Whether [`few`](Self::few) serves this loss.
     fn takes_few(&self) -> bool {
@@ -270,10 +271,11 @@ struct Chunk<'a, F, L> {
 }
 
 impl<F: Real, L: RowTwin<F> + Loss> Task for Chunk<'_, F, L> {
+    type Scalar = F;
     type Output = f64;
 
     #[inline(always)]
-    fn run<const WIDE: bool>(self) -> f64 {
+    fn run<const BITS: usize>(self) -> f64 {
         let (call, classes) = (self.call, self.call.shape.classes);
         let few = classes <= FEW && call.shape.inner == 1 && call.loss.takes_few();
         if let (Targets::Classes(targets), true, None) = (&call.target, few, &self.stats) {
@@ -306,10 +308,12 @@ impl<F: Real, L: RowTwin<F> + Loss> Task for Chunk<'_, F, L> {
             let mut loss = F::zero();
             if let Some(target) = target {
                 let row_in = RowIn { logits: &logits[own], target, weight: call.weight, scale: call.scale(row) };
-                loss = call.loss.row::<WIDE>(&row_in, &mut grads) * call.own_weight(row);
+                loss = call.loss.row::<BITS>(&row_in, &mut grads) * call.own_weight(row);
             }
             sum.add(loss.wide());
             losses.iter_mut().for_each(|losses| _ = losses[k].write(loss));
+            // Zeros, where nothing has been written.
+            grads.input.iter_mut().chain(&mut grads.target).for_each(|grad| _ = grad.values());
             stats.iter_mut().zip(grads.stat).for_each(|(stats, stat)| _ = stats[k].write(stat));
         }
         grad_input.into_iter().chain(grad_target).for_each(Gradient::close);
@@ -363,25 +367,25 @@ impl<F: Real, L: RowTwin<F> + Loss> Chunk<'_, F, L> {
 
 /// A task's part of a gradient while its rows are computed.
 enum Gradient<'a, F> {
-    InPlace(&'a mut [F]),
-    Tile(Vec<F>, Part<'a, F>),
+    InPlace(&'a mut [MaybeUninit<F>]),
+    Tile(Vec<MaybeUninit<F>>, Part<'a, F>),
 }
 
 impl<'a, F: Real> Gradient<'a, F> {
     fn open(part: Part<'a, F>, rows: usize, shape: RowShape) -> Self {
         match shape.inner {
-            1 => Self::InPlace(zeroed(contiguous(part))),
-            _ => Self::Tile(vec![F::zero(); rows * shape.classes], part),
+            1 => Self::InPlace(contiguous(part)),
+            _ => Self::Tile(vec![MaybeUninit::uninit(); rows * shape.classes], part),
         }
     }
 
-    /// A row, which holds zeros at first.
+    /// A row, which holds nothing so far.
     #[inline(always)]
-    fn row(&mut self, elements: Range<usize>) -> &mut [F] {
-        match self {
+    fn row(&mut self, elements: Range<usize>) -> GradRow<'_, F> {
+        GradRow::new(match self {
             Self::InPlace(memory) => &mut memory[elements],
             Self::Tile(tile, _) => &mut tile[elements],
-        }
+        })
     }
 
     /// Writes a tile where it belongs.
@@ -390,7 +394,7 @@ impl<'a, F: Real> Gradient<'a, F> {
             let classes = part.len_of(Axis(1));
             for (class, mut positions) in part.axis_iter_mut(Axis(1)).enumerate() {
                 let values = tile[class..].iter().step_by(classes);
-                positions.iter_mut().zip(values).for_each(|(out, &value)| _ = out.write(value));
+                positions.iter_mut().zip(values).for_each(|(out, &value)| *out = value);
             }
         }
     }
