@@ -765,6 +765,7 @@ impl Planner<'_> {
             _ => Some(&shape.target),
         };
         let all_dense = shape.is_dense(&shape.input) && shape.is_dense(&shape.target);
+        let dense_second = shape.second.as_ref().is_some_and(|second| shape.is_dense(second));
         let items = shape.items();
         let chunk = self.item_chunk(strategy);
         // Vectors of four, as far as quads are whole: where the last one is not, up to the last chunk if that is worth a dispatch.
@@ -793,10 +794,15 @@ impl Planner<'_> {
             parts.extend(read_parts(self.problem.input_dtype, access));
             parts.extend(write_parts(grad_dtype, access));
             parts.extend([
-                if shape.second.is_some() {
-                    part!("common/second_bound.wgsl")
-                } else {
-                    part!("common/second_none.wgsl")
+                match &shape.second {
+                    None => part!("common/second_none.wgsl"),
+                    Some(_) if dense_second && access != Access::Ones => part!("common/second_dense.wgsl"),
+                    Some(_) => part!("common/second_broadcast.wgsl"),
+                },
+                match access {
+                    _ if self.reduced() => part!("common/losses_summed.wgsl"),
+                    Access::Ones => part!("common/losses_ones.wgsl"),
+                    _ => part!("common/losses_quads.wgsl"),
                 },
                 if weighted { part!("common/weights_bound.wgsl") } else { part!("common/weights_none.wgsl") },
                 strategy.part(self.facts),
@@ -861,12 +867,14 @@ impl Planner<'_> {
             let frame = Frame { first_row, item_count, chunk: chunk as u32, grid_x: grid[0], ..self.frame() };
             let uniforms = [bytemuck::bytes_of(&frame), &broadcast_bytes(shape), &self.kernel.params].concat();
             let mut binds = binds.clone();
-            let in_vectors = |bind: &Bind| access != Access::Ones && matches!(bind.slot, 1 | 2 | 5 | 6);
-            for bind in binds.iter_mut().filter(|bind| in_vectors(bind)) {
-                let dtype = match bind.slot {
-                    1 => self.problem.input_dtype,
-                    5 => grad_dtype,
-                    _ => Dtype::F32,
+            for bind in binds.iter_mut().filter(|_| access != Access::Ones) {
+                let (dtype, access) = match bind.slot {
+                    1 => (self.problem.input_dtype, access),
+                    2 | 6 => (Dtype::F32, access),
+                    5 => (grad_dtype, access),
+                    4 | 7 if !self.reduced() => (Dtype::F32, Access::Quads),
+                    9 if dense_second => (Dtype::F32, Access::Quads),
+                    _ => continue,
                 };
                 *bind = Bind { element: access.vector(dtype), size: bind.size.min(dtype.bytes(range.end)), ..*bind };
             }
