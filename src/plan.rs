@@ -597,9 +597,13 @@ impl Planner<'_> {
             (matches!(strategy, RowStrategy::Tile { .. }), matches!(strategy, RowStrategy::Split { .. }));
         let halves =
             self.problem.input_dtype.size() == 2 || (self.wants(Want::GRAD) && self.problem.grad_dtype.size() == 2);
+        // Class weights consist of quads, if there are any, and where classes are neighbours so does every row.
+        let whole = shape.classes.is_multiple_of(4);
+        let (weight_quads, quads) = (whole && self.kernel.weight != WeightSource::None, whole && shape.inner == 1);
+        let element = |quads: bool| if quads { 16 } else { 4 };
         let access = if tile {
             Access::Quads
-        } else if shape.inner > 1 || !shape.classes.is_multiple_of(4) {
+        } else if !quads {
             Access::Ones
         } else if (halves || self.facts.wide_words()) && shape.classes.is_multiple_of(8) {
             Access::Pairs
@@ -637,10 +641,20 @@ impl Planner<'_> {
         parts.extend([
             self.sample_weight_part(),
             if stats { part!("common/stats_bound.wgsl") } else { part!("common/stats_none.wgsl") },
-            if wants_grad_target {
-                part!("common/grad_target_bound.wgsl")
+            match (&self.kernel.labels, quads) {
+                (Some(_), _) => part!("common/target_index.wgsl"),
+                (None, true) => part!("common/target_vec4.wgsl"),
+                (None, false) => part!("common/target_scalar.wgsl"),
+            },
+            match (wants_grad_target, quads) {
+                (false, _) => part!("common/grad_target_none.wgsl"),
+                (true, true) => part!("common/grad_target_vec4.wgsl"),
+                (true, false) => part!("common/grad_target_scalar.wgsl"),
+            },
+            if weight_quads {
+                part!("common/class_weight_vec4.wgsl")
             } else {
-                part!("common/grad_target_none.wgsl")
+                part!("common/class_weight_scalar.wgsl")
             },
         ]);
         parts.extend(if small {
@@ -687,15 +701,17 @@ impl Planner<'_> {
             }
         };
         // One target per row is addressed in the whole batch, one per logit in the band.
-        let target_in_band = self.kernel.target_len() != shape.rows() || self.kernel.labels.is_none();
-        let target = if target_in_band { band(2, Tensor::Target, false, 4) } else { whole(2, Tensor::Target, false) };
+        let target = match self.kernel.labels {
+            Some(_) => whole(2, Tensor::Target, false),
+            None => band(2, Tensor::Target, false, element(quads)),
+        };
         let mut binds = if entry == "mark" {
             vec![target]
         } else {
             vec![
                 band(1, Tensor::Input, false, access.vector(self.problem.input_dtype)),
                 target,
-                whole(3, Tensor::Weight, false),
+                Bind { element: element(weight_quads), ..whole(3, Tensor::Weight, false) },
                 whole(4, Tensor::GradOutput, false),
                 band(5, Tensor::GradInput, true, access.vector(self.problem.grad_dtype)),
                 whole(7, items, true),
@@ -708,7 +724,7 @@ impl Planner<'_> {
         }
         if entry != "mark" {
             if wants_grad_target {
-                binds.push(band(6, Tensor::GradTarget, true, 4));
+                binds.push(band(6, Tensor::GradTarget, true, element(quads)));
             }
             if small {
                 binds.push(whole(13, if self.reduced() { Tensor::Loss } else { Tensor::Nothing }, true));
@@ -749,6 +765,7 @@ impl Planner<'_> {
             _ => Some(&shape.target),
         };
         let all_dense = shape.is_dense(&shape.input) && shape.is_dense(&shape.target);
+        let dense_second = shape.second.as_ref().is_some_and(|second| shape.is_dense(second));
         let items = shape.items();
         let chunk = self.item_chunk(strategy);
         // Vectors of four, as far as quads are whole: where the last one is not, up to the last chunk if that is worth a dispatch.
@@ -777,10 +794,15 @@ impl Planner<'_> {
             parts.extend(read_parts(self.problem.input_dtype, access));
             parts.extend(write_parts(grad_dtype, access));
             parts.extend([
-                if shape.second.is_some() {
-                    part!("common/second_bound.wgsl")
-                } else {
-                    part!("common/second_none.wgsl")
+                match &shape.second {
+                    None => part!("common/second_none.wgsl"),
+                    Some(_) if dense_second && access != Access::Ones => part!("common/second_dense.wgsl"),
+                    Some(_) => part!("common/second_broadcast.wgsl"),
+                },
+                match access {
+                    _ if self.reduced() => part!("common/losses_summed.wgsl"),
+                    Access::Ones => part!("common/losses_ones.wgsl"),
+                    _ => part!("common/losses_quads.wgsl"),
                 },
                 if weighted { part!("common/weights_bound.wgsl") } else { part!("common/weights_none.wgsl") },
                 strategy.part(self.facts),
@@ -845,12 +867,14 @@ impl Planner<'_> {
             let frame = Frame { first_row, item_count, chunk: chunk as u32, grid_x: grid[0], ..self.frame() };
             let uniforms = [bytemuck::bytes_of(&frame), &broadcast_bytes(shape), &self.kernel.params].concat();
             let mut binds = binds.clone();
-            let in_vectors = |bind: &Bind| access != Access::Ones && matches!(bind.slot, 1 | 2 | 5 | 6);
-            for bind in binds.iter_mut().filter(|bind| in_vectors(bind)) {
-                let dtype = match bind.slot {
-                    1 => self.problem.input_dtype,
-                    5 => grad_dtype,
-                    _ => Dtype::F32,
+            for bind in binds.iter_mut().filter(|_| access != Access::Ones) {
+                let (dtype, access) = match bind.slot {
+                    1 => (self.problem.input_dtype, access),
+                    2 | 6 => (Dtype::F32, access),
+                    5 => (grad_dtype, access),
+                    4 | 7 if !self.reduced() => (Dtype::F32, Access::Quads),
+                    9 if dense_second => (Dtype::F32, Access::Quads),
+                    _ => continue,
                 };
                 *bind = Bind { element: access.vector(dtype), size: bind.size.min(dtype.bytes(range.end)), ..*bind };
             }

@@ -10,11 +10,11 @@ override REPORTS: bool = false;         // targets are class indices, or lists o
 fn total_count() -> Record {
     var sum = empty_record();
     for (var i = 0u; i < u.frame.item_count; i++) {
-        sum = merge_notes(sum, item_record(counts(target_data[i], i), i));
+        sum = merge_notes(sum, item_record(counts(target_index(i), i), i));
     }
     let shrink = (sum.flags & HAS_HUGE) != 0u;
     for (var i = 0u; i < u.frame.item_count; i++) {
-        sum = add_sums(sum, item_record(counts(target_data[i], i), i), shrink);
+        sum = add_sums(sum, item_record(counts(target_index(i), i), i), shrink);
     }
     return sum;
 }
@@ -48,7 +48,7 @@ fn finish_batch(invocation: u32) {
     let total = total_loss();
     var reported = 0u;
     if (REPORTS && total.invalid > 0u) {
-        reported = target_data[total.first_invalid];
+        reported = target_index(total.first_invalid);
     }
     write_status(total, reported);
     if (REDUCED) {

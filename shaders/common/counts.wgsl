@@ -14,7 +14,7 @@ fn counts(label_bits: u32, row: u32) -> u32 {
             return 0u;
         }
         if (WEIGHS_MEAN && label.state == COUNTS) {
-            w = weight[label.class_index];
+            w = class_weight(label.class_index);
         }
     }
     if (HAS_SAMPLE_WEIGHT) {

@@ -39,7 +39,7 @@ fn bits_of_key(key: u32) -> u32 {
 }
 
 fn open_row(index: u32, at: u32) -> Row {
-    return Row(at, read_label(target_data[index]));
+    return Row(at, read_label(target_index(index)));
 }
 
 fn skips_row(row: Row) -> bool {
@@ -107,6 +107,6 @@ fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
     return bitcast<vec4<u32>>(select(at_rival, vec4<f32>(-closed.slope), at_label));
 }
 
-fn grad_target_value(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
-    return 0u;
+fn grad_target_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    return vec4<u32>(0u);
 }

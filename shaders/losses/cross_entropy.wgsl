@@ -70,7 +70,7 @@ fn open_row(index: u32, at: u32) -> Row {
     if (PROBABILITIES) {
         return Row(index, at, Label(NO_CLASS, COUNTS));
     }
-    return Row(index, at, read_label(target_data[index]));
+    return Row(index, at, read_label(target_index(index)));
 }
 
 fn skips_row(row: Row) -> bool {
@@ -101,25 +101,18 @@ fn slope4(bits: vec4<u32>) -> vec4<f32> {
     return outer;
 }
 
-// q_c without the class index' own share.
-fn spread(row: Row, c: u32) -> f32 {
+// q_c without the class index' own share, of four classes.
+fn spread_quad(row: Row, j: u32) -> vec4<f32> {
     if (PROBABILITIES) {
-        return params.hard * bitcast<f32>(target_data[row.at + c * u.frame.inner]) + params.soft;
+        return params.hard * bitcast<vec4<f32>>(target_quad(row.at, j)) + params.soft;
     }
-    return params.soft;
+    return vec4<f32>(params.soft);
 }
 
-// a_c likewise, of four classes; classes past the row's end give 0.
-fn spread_quad(row: Row, first: u32) -> vec4<f32> {
-    let last = u.frame.classes - 1u;
-    let c = min(vec4<u32>(first) + IN_QUAD, vec4<u32>(last));
-    let a = vec4<f32>(
-        spread(row, c.x) * class_weight(c.x),
-        spread(row, c.y) * class_weight(c.y),
-        spread(row, c.z) * class_weight(c.z),
-        spread(row, c.w) * class_weight(c.w),
-    );
-    return select(a, vec4<f32>(0.0), vec4<u32>(first) + IN_QUAD > vec4<u32>(last));
+// a_c likewise; classes past the row's end give 0.
+fn weighed_quad(row: Row, j: u32) -> vec4<f32> {
+    let a = spread_quad(row, j) * class_weights(j);
+    return select(vec4<f32>(0.0), a, vec4<u32>(j) + IN_QUAD < vec4<u32>(class_count()));
 }
 
 fn acc_new() -> Acc {
@@ -167,10 +160,10 @@ fn acc_add(before: Acc, row: Row, block: Block) -> Acc {
     acc.soft = soft_add(acc.soft, half_m, sum4((ea + eb) + (ec + ed)));
 
     if (SMOOTHING || PROBABILITIES) {
-        let wa = spread_quad(row, block.first.x);
-        let wb = spread_quad(row, block.first.y);
-        let wc = spread_quad(row, block.first.z);
-        let wd = spread_quad(row, block.first.w);
+        let wa = weighed_quad(row, block.first.x);
+        let wb = weighed_quad(row, block.first.y);
+        let wc = weighed_quad(row, block.first.z);
+        let wd = weighed_quad(row, block.first.w);
         acc.r += -drop * acc.a + sum4((wa * (half_m - a) + wb * (half_m - b)) + (wc * (half_m - c) + wd * (half_m - d)));
         acc.a += sum4((wa + wb) + (wc + wd));
     }
@@ -226,33 +219,33 @@ const BOTH_INF = 48u;
 // Only the class index' logit matters, unless every class has a share of the target.
 fn classify(row: Row, found: u32, t_bits: u32) -> u32 {
     if (!SMOOTHING && !PROBABILITIES) {
-        return classify_logit(row, row.label.class_index, t_bits);
+        return classify_logit(t_bits, params.hard, class_weight(row.label.class_index));
     }
     var notes = 0u;
     let quads = (u.frame.classes + 3u) / 4u;
     // A loop that an ordinary row leaves at once. A quad past the row's end repeats its last class: harmless here.
     for (var q = select(quads, lane, (found & NONFINITE) != 0u); q < quads; q += LANES) {
         let bits = load_quad(row.at, q);
+        let w = class_weights(4u * q);
         let j = min(vec4<u32>(4u * q) + IN_QUAD, vec4<u32>(u.frame.classes - 1u));
-        notes |= classify_logit(row, j.x, bits.x) | classify_logit(row, j.y, bits.y)
-            | classify_logit(row, j.z, bits.z) | classify_logit(row, j.w, bits.w);
+        let own = select(vec4<f32>(0.0), vec4<f32>(params.hard), j == vec4<u32>(row.label.class_index));
+        let share = spread_quad(row, 4u * q) + own;
+        notes |= classify_logit(bits.x, share.x, w.x) | classify_logit(bits.y, share.y, w.y)
+            | classify_logit(bits.z, share.z, w.z) | classify_logit(bits.w, share.w, w.w);
     }
     return group_or(notes);
 }
 
-fn classify_logit(row: Row, j: u32, bits: u32) -> u32 {
+// Of a class with the share q_c and the weight w_c.
+fn classify_logit(bits: u32, q: f32, w: f32) -> u32 {
     if (bits != NEG_INF_BITS || CAPPED) {
         return 0u;
-    }
-    var q = spread(row, j);
-    if (j == row.label.class_index) {
-        q += params.hard;
     }
     // Probability 0 on a masked class is ordinary; a weight of 0 times an infinite loss is not.
     if (q == 0.0) {
         return 0u;
     }
-    let a = q * class_weight(j);
+    let a = q * w;
     if (a == 0.0) {
         return MAKES_NAN;
     }
@@ -338,7 +331,7 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
 fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
     var g = exp_twice4(half_x4(bits) - closed.half_m) * closed.scale_p;
     if (SMOOTHING || PROBABILITIES) {
-        g -= closed.scale * spread_quad(row, j);
+        g -= closed.scale * weighed_quad(row, j);
     }
     if (TEMPERED || CAPPED) {
         g *= slope4(bits);
@@ -349,14 +342,12 @@ fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
     return bitcast<vec4<u32>>(g);
 }
 
-fn grad_target_value(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
-    let factor = closed.scale * params.hard * class_weight(j);
-    if (bits == NEG_INF_BITS && !CAPPED) {
-        if (factor == 0.0) {
-            return NAN_BITS;
-        }
-        return select(INF_BITS, NEG_INF_BITS, factor < 0.0);
-    }
-    let half_l = (closed.half_m - half_x4(vec4<u32>(bits)).x) + 0.5 * closed.log_d;
-    return twice_bits(factor * half_l);
+fn grad_target_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    let factor = closed.scale * params.hard * class_weights(j);
+    let half_l = (closed.half_m - half_x4(bits)) + 0.5 * closed.log_d;
+    let g = factor * half_l;
+    let finite = vec4<u32>(twice_bits(g.x), twice_bits(g.y), twice_bits(g.z), twice_bits(g.w));
+    let infinite = select(vec4<u32>(INF_BITS), vec4<u32>(NEG_INF_BITS), factor < vec4<f32>(0.0));
+    let masked = select(infinite, vec4<u32>(NAN_BITS), factor == vec4<f32>(0.0));
+    return select(finite, masked, (bits == vec4<u32>(NEG_INF_BITS)) & vec4<bool>(!CAPPED));
 }

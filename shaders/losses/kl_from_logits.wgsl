@@ -72,11 +72,6 @@ fn acc_new() -> Acc {
     return Acc(soft_new(), soft_new(), 0.0, 0.0, 0.0, 0.0, 0u);
 }
 
-fn teacher_quad(row: Row, j: u32) -> vec4<u32> {
-    let c = min(vec4<u32>(j) + IN_QUAD, vec4<u32>(u.frame.classes - 1u)) * u.frame.inner + row.at;
-    return vec4<u32>(target_data[c.x], target_data[c.y], target_data[c.z], target_data[c.w]);
-}
-
 // x / (2 T); for T < 1/2 a huge logit stays in range.
 fn halved(bits: vec4<u32>) -> vec4<f32> {
     let limit = 0x1.fffffep+126f;
@@ -93,7 +88,7 @@ fn acc_quad(before: Acc, row: Row, block: Block, bits: vec4<u32>, j: u32) -> Acc
     var acc = before;
     let valid = valid_lanes(block, j);
     acc.q = add_quad(acc.q, bits, valid);
-    acc.p = add_quad(acc.p, teacher_quad(row, j), valid);
+    acc.p = add_quad(acc.p, target_quad(row.at, j), valid);
     return acc;
 }
 
@@ -193,7 +188,7 @@ fn revisit_class(before: Again, acc: Acc, x: u32, y: u32, j: u32) -> Again {
 }
 
 fn revisit_add(again: Again, row: Row, acc: Acc, bits: vec4<u32>, j: u32) -> Again {
-    let y = teacher_quad(row, j);
+    let y = target_quad(row.at, j);
     let a = revisit_class(again, acc, bits.x, y.x, j);
     let b = revisit_class(a, acc, bits.y, y.y, j + 1u);
     let c = revisit_class(b, acc, bits.z, y.z, j + 2u);
@@ -226,7 +221,7 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     return Closed(loss, poison, acc, upstream.factor * params.temperature);
 }
 
-fn grad_class(row: Row, closed: Closed, x: u32, y: u32) -> u32 {
+fn grad_class(closed: Closed, x: u32, y: u32) -> u32 {
     let one = term(closed.acc, x, y);
     var g = one.q * (one.v - closed.acc.v);
     if (!REVERSE && !JSD) {
@@ -236,21 +231,30 @@ fn grad_class(row: Row, closed: Closed, x: u32, y: u32) -> u32 {
 }
 
 fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    let y = teacher_quad(row, j);
+    let y = target_quad(row.at, j);
     return vec4<u32>(
-        grad_class(row, closed, bits.x, y.x),
-        grad_class(row, closed, bits.y, y.y),
-        grad_class(row, closed, bits.z, y.z),
-        grad_class(row, closed, bits.w, y.w),
+        grad_class(closed, bits.x, y.x),
+        grad_class(closed, bits.y, y.y),
+        grad_class(closed, bits.z, y.z),
+        grad_class(closed, bits.w, y.w),
     );
 }
 
-fn grad_target_value(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
-    let y = target_data[row.at + min(j, u.frame.classes - 1u) * u.frame.inner];
-    let one = term(closed.acc, bits, y);
+fn grad_target_class(closed: Closed, x: u32, y: u32) -> u32 {
+    let one = term(closed.acc, x, y);
     var g = one.p * (one.u - closed.acc.u);
     if (REVERSE) {
         g = one.p - one.q;
     }
     return select(bitcast<u32>(closed.scale * g), NAN_BITS, !REVERSE && closed.loss == INF_BITS);
+}
+
+fn grad_target_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    let y = target_quad(row.at, j);
+    return vec4<u32>(
+        grad_target_class(closed, bits.x, y.x),
+        grad_target_class(closed, bits.y, y.y),
+        grad_target_class(closed, bits.z, y.z),
+        grad_target_class(closed, bits.w, y.w),
+    );
 }

@@ -40,7 +40,7 @@ const FOUND_NAN = 1u;
 const FOUND_INF = 2u;
 
 fn open_row(index: u32, at: u32) -> Row {
-    let label = read_label(target_data[index]);
+    let label = read_label(target_index(index));
     let offset = x_add(bitcast<u32>(params.half_margin), x_neg(half_bits(load_logit(at, label.class_index))));
     return Row(at, label, offset, class_weight(label.class_index) * params.per_class);
 }
@@ -128,6 +128,6 @@ fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
     return bitcast<vec4<u32>>(select(closed.scale * slopes, vec4<f32>(closed.at_label), is_label));
 }
 
-fn grad_target_value(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
-    return 0u;
+fn grad_target_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    return vec4<u32>(0u);
 }

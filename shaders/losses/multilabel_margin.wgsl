@@ -51,10 +51,7 @@ const END = 0xffffffffu;
 
 // Four labels of the list from place k on; END past the row.
 fn labels_from(at: u32, k: u32) -> vec4<u32> {
-    let place = vec4<u32>(k) + IN_QUAD;
-    let c = min(place, vec4<u32>(u.frame.classes - 1u)) * u.frame.inner + at;
-    let labels = vec4<u32>(target_data[c.x], target_data[c.y], target_data[c.z], target_data[c.w]);
-    return select(labels, vec4<u32>(END), place >= vec4<u32>(u.frame.classes));
+    return select(target_quad(at, k), vec4<u32>(END), vec4<u32>(k) + IN_QUAD >= vec4<u32>(u.frame.classes));
 }
 
 // Counts a label unless the list has ended; what ended it, or the label.
@@ -236,6 +233,6 @@ fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
     return bitcast<vec4<u32>>(closed.scale * select(as_other, as_label, is_listed));
 }
 
-fn grad_target_value(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
-    return 0u;
+fn grad_target_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    return vec4<u32>(0u);
 }

@@ -43,18 +43,17 @@ fn acc_new() -> Acc {
     return Acc(0.0, 0.0, 0u);
 }
 
-fn share(c: u32) -> f32 {
-    return class_weight(c) * params.per_class;
+fn shares(j: u32) -> vec4<f32> {
+    return class_weights(j) * params.per_class;
 }
 
-fn class_term(row: Row, bits: u32, j: u32) -> u32 {
+fn class_term(bits: u32, y: u32, share: f32, j: u32) -> u32 {
     if (j >= u.frame.classes) {
         return 0u;
     }
-    let y = target_data[row.at + j * u.frame.inner];
     let rest = x_add(0x3f800000u, x_neg(y));
     let term = x_add(x_mul(y, x_softplus(x_neg(bits))), x_mul(rest, x_softplus(bits)));
-    return x_mul(bitcast<u32>(share(j)), term);
+    return x_mul(bitcast<u32>(share), term);
 }
 
 fn flags_of(term: u32) -> u32 {
@@ -63,10 +62,12 @@ fn flags_of(term: u32) -> u32 {
 }
 
 fn acc_quad(acc: Acc, row: Row, bits: vec4<u32>, j: u32) -> Acc {
-    let a = class_term(row, bits.x, j);
-    let b = class_term(row, bits.y, j + 1u);
-    let c = class_term(row, bits.z, j + 2u);
-    let d = class_term(row, bits.w, j + 3u);
+    let y = target_quad(row.at, j);
+    let share = shares(j);
+    let a = class_term(bits.x, y.x, share.x, j);
+    let b = class_term(bits.y, y.y, share.y, j + 1u);
+    let c = class_term(bits.z, y.z, share.z, j + 2u);
+    let d = class_term(bits.w, y.w, share.w, j + 3u);
     let sum = (finite_or_zero(a) + finite_or_zero(b)) + (finite_or_zero(c) + finite_or_zero(d));
     return Acc(acc.loss + sum, acc.low, acc.flags | flags_of(a) | flags_of(b) | flags_of(c) | flags_of(d));
 }
@@ -97,22 +98,23 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     return Closed(loss, upstream.poison, upstream.factor);
 }
 
-fn grad_class(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
-    let c = min(j, u.frame.classes - 1u);
-    let y = bitcast<f32>(target_data[row.at + c * u.frame.inner]);
-    let g = closed.scale * share(c) * ((1.0 - y) * sigmoid(bits) - y * sigmoid(x_neg(bits)));
-    return bitcast<u32>(g) | nan_poison(bits) | nan_poison(bitcast<u32>(y));
+fn grad_class(bits: u32, y_bits: u32, scale: f32) -> u32 {
+    let y = bitcast<f32>(y_bits);
+    let g = scale * ((1.0 - y) * sigmoid(bits) - y * sigmoid(x_neg(bits)));
+    return bitcast<u32>(g) | nan_poison(bits) | nan_poison(y_bits);
 }
 
 fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    let y = target_quad(row.at, j);
+    let scale = closed.scale * shares(j);
     return vec4<u32>(
-        grad_class(row, closed, bits.x, j),
-        grad_class(row, closed, bits.y, j + 1u),
-        grad_class(row, closed, bits.z, j + 2u),
-        grad_class(row, closed, bits.w, j + 3u),
+        grad_class(bits.x, y.x, scale.x),
+        grad_class(bits.y, y.y, scale.y),
+        grad_class(bits.z, y.z, scale.z),
+        grad_class(bits.w, y.w, scale.w),
     );
 }
 
-fn grad_target_value(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
-    return 0u;
+fn grad_target_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    return vec4<u32>(0u);
 }

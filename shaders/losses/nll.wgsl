@@ -28,7 +28,7 @@ struct Closed {
 }
 
 fn open_row(index: u32, at: u32) -> Row {
-    return Row(at, read_label(target_data[index]));
+    return Row(at, read_label(target_index(index)));
 }
 
 fn skips_row(row: Row) -> bool {
@@ -66,6 +66,6 @@ fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
     return select(vec4<u32>(0u), vec4<u32>(closed.at_label), is_label);
 }
 
-fn grad_target_value(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
-    return 0u;
+fn grad_target_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    return vec4<u32>(0u);
 }

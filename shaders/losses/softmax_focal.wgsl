@@ -54,15 +54,17 @@ struct Closed {
 }
 
 fn open_row(index: u32, at: u32) -> Row {
-    return Row(at, read_label(target_data[index]));
+    return Row(at, read_label(target_index(index)));
 }
 
 fn skips_row(row: Row) -> bool {
     return row.label.state != COUNTS;
 }
 
-fn share(row: Row, c: u32) -> f32 {
-    return class_weight(c) * (params.soft + select(0.0, params.hard, c == row.label.class_index));
+// a_c of four classes.
+fn shares(row: Row, j: u32) -> vec4<f32> {
+    let is_label = vec4<u32>(j) + IN_QUAD == vec4<u32>(row.label.class_index);
+    return class_weights(j) * (params.soft + select(vec4<f32>(0.0), vec4<f32>(params.hard), is_label));
 }
 
 fn acc_new() -> Acc {
@@ -125,28 +127,29 @@ fn revisit_new() -> Again {
     return Again(0.0, 0.0, 0u, 0u, 0u);
 }
 
-fn revisit_class(again: Again, row: Row, acc: Acc, bits: u32, j: u32) -> Again {
+fn revisit_class(again: Again, row: Row, acc: Acc, bits: u32, a: f32, j: u32) -> Again {
     if (j >= u.frame.classes) {
         return again;
     }
     let finite = again.finite | select(0u, 1u, is_finite(bits));
     let nan = again.nan | select(0u, 1u, !is_finite(bits) && bits != NEG_INF_BITS);
-    let a = share(row, j);
     if (a == 0.0) {
         return Again(again.loss, again.h, again.infinite, finite, nan);
     }
     let e_t = e_label(row, acc.soft.half_m);
     let d = acc.soft.sum + e_t;
-    let one = term(j == row.label.class_index, bits, acc.soft.half_m, acc.soft.sum, d, log_sum(row, acc.soft.half_m, acc.soft.sum, e_t));
+    let log_d = log_sum(row, acc.soft.half_m, acc.soft.sum, e_t);
+    let one = term(j == row.label.class_index, bits, acc.soft.half_m, acc.soft.sum, d, log_d);
     let infinite = again.infinite | select(0u, 1u, bits == NEG_INF_BITS);
     return Again(again.loss + a * one.loss, again.h + a * one.h, infinite, finite, nan);
 }
 
 fn revisit_add(again: Again, row: Row, acc: Acc, bits: vec4<u32>, j: u32) -> Again {
-    let a = revisit_class(again, row, acc, bits.x, j);
-    let b = revisit_class(a, row, acc, bits.y, j + 1u);
-    let c = revisit_class(b, row, acc, bits.z, j + 2u);
-    return revisit_class(c, row, acc, bits.w, j + 3u);
+    let share = shares(row, j);
+    let a = revisit_class(again, row, acc, bits.x, share.x, j);
+    let b = revisit_class(a, row, acc, bits.y, share.y, j + 1u);
+    let c = revisit_class(b, row, acc, bits.z, share.z, j + 2u);
+    return revisit_class(c, row, acc, bits.w, share.w, j + 3u);
 }
 
 fn revisit_join(before: Acc, again: Again) -> Acc {
@@ -180,11 +183,9 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     return Closed(loss, poison, acc.soft.half_m, log_sum(row, acc.soft.half_m, acc.soft.sum, e_t), d, acc.soft.sum, upstream.factor, acc.h);
 }
 
-fn grad_class(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
-    let c = min(j, u.frame.classes - 1u);
-    let is_label = c == row.label.class_index;
+fn grad_class(row: Row, closed: Closed, bits: u32, a: f32, j: u32) -> u32 {
+    let is_label = j == row.label.class_index;
     let one = term(is_label, bits, closed.half_m, closed.s, closed.d, closed.log_d);
-    let a = share(row, c);
     if (is_label && !SMOOTHING) {
         // a h - p a h
         return bitcast<u32>(closed.scale * closed.h * (closed.s / closed.d));
@@ -193,14 +194,15 @@ fn grad_class(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
 }
 
 fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    let share = shares(row, j);
     return vec4<u32>(
-        grad_class(row, closed, bits.x, j),
-        grad_class(row, closed, bits.y, j + 1u),
-        grad_class(row, closed, bits.z, j + 2u),
-        grad_class(row, closed, bits.w, j + 3u),
+        grad_class(row, closed, bits.x, share.x, j),
+        grad_class(row, closed, bits.y, share.y, j + 1u),
+        grad_class(row, closed, bits.z, share.z, j + 2u),
+        grad_class(row, closed, bits.w, share.w, j + 3u),
     );
 }
 
-fn grad_target_value(row: Row, closed: Closed, bits: u32, j: u32) -> u32 {
-    return 0u;
+fn grad_target_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    return vec4<u32>(0u);
 }

@@ -2,9 +2,8 @@
 //
 //   input, second, target        tensors that broadcast against each other; items_quads.wgsl, items_pairs.wgsl or items_broadcast.wgsl
 //   weight, pos_weight           broadcast too: weights_none.wgsl or weights_bound.wgsl
-//   grad_output                  () or like the items
 //   grad_input, grad_second      like the items (what was broadcast is summed up afterwards, fold.wgsl)
-//   out                          the items' losses if they are not reduced, else one record per workgroup
+//   grad_output, out             () and one record per workgroup if the losses are reduced, else like the items: losses_*.wgsl
 //
 // A dispatch takes the items from `first_row`, a multiple of `chunk`, to `item_count`; a group takes `chunk` consecutive items, two
 // quads per lane and step: eight independent items hide each other's latency. The loss file supplies
@@ -53,9 +52,6 @@ override WANT_GRAD_SECOND: bool = false;
 // All eight items of every lane and step exist.
 override WHOLE: bool = false;
 
-@group(0) @binding(4) var<storage, read> grad_output: array<f32>;
-@group(0) @binding(7) var<storage, read_write> out: array<u32>;
-
 // A copy of the uniforms', see `zero`.
 var<private> params: Params;
 
@@ -70,18 +66,11 @@ struct Scale {
 }
 
 fn reduction_scale() -> Scale {
-    var denominator = u.frame.denominator;
-    if (COUNTED) {
-        denominator = bitcast<f32>(out[0]);
-    }
-    if (denominator == 0.0) {
+    let divisor = denominator();
+    if (divisor == 0.0) {
         return Scale(0.0, NAN_BITS);
     }
-    var upstream = 1.0;
-    if (HAS_GRAD_OUTPUT && REDUCED) {
-        upstream = grad_output[0];
-    }
-    return Scale(upstream / denominator, 0u);
+    return Scale(upstream() / divisor, 0u);
 }
 
 // Four items' gradients and losses.
@@ -112,11 +101,7 @@ fn answer_quad(x: vec4<u32>, t: vec4<u32>, i: u32, scale: Scale) -> Quad {
     let b = answer(Item(x.y, second.y, t.y, w.y, p.y), every);
     let c = answer(Item(x.z, second.z, t.z, w.z, p.z), every);
     let d = answer(Item(x.w, second.w, t.w, w.w, p.w), every);
-    var g = vec4<f32>(scale.factor);
-    if (HAS_GRAD_OUTPUT && !REDUCED) {
-        let at = min(vec4<u32>(i) + IN_QUAD, vec4<u32>(u.frame.item_count - 1u));
-        g *= vec4<f32>(grad_output[at.x], grad_output[at.y], grad_output[at.z], grad_output[at.w]);
-    }
+    let g = scale.factor * upstream_quad(i);
     let dx = g * vec4<f32>(a.dx, b.dx, c.dx, d.dx);
     let d_second = g * vec4<f32>(a.d_second, b.d_second, c.d_second, d.d_second);
     let poison = vec4<u32>(a.poison, b.poison, c.poison, d.poison);
@@ -142,10 +127,8 @@ fn store_answers(quads: vec2<u32>, a: Quad, b: Quad) {
     if (WANT_GRAD_SECOND) {
         store_grad_second(quads, Pair(a.d_second, b.d_second));
     }
-    if (!REDUCED) {
-        store_losses(4u * quads.x, a.loss);
-        store_losses(4u * quads.y, b.loss);
-    }
+    store_losses(4u * quads.x, a.loss);
+    store_losses(4u * quads.y, b.loss);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -201,14 +184,8 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
     }
     let total = join_records(sum);
     if (invocation == 0u) {
-        let words = record_words(total);
-        let at = RECORDS_AT + group * RECORD_WORDS;
-        out[at] = words[0];
-        out[at + 1u] = words[1];
         // `tally` keeps the sum shrunk.
-        out[at + 2u] = select(words[2], words[2] | HAS_HUGE, again);
-        out[at + 3u] = words[3];
-        out[at + 4u] = words[4];
+        store_record(group, total, again);
     }
 }
 
@@ -231,21 +208,4 @@ fn tally(sum: Record, bits: u32, i: u32) -> Record {
     }
     let one = item_record(bits, i);
     return add_sums(merge_notes(sum, one), one, true);
-}
-
-fn store_losses(i: u32, loss: vec4<u32>) {
-    if (i >= u.frame.item_count) {
-        return;
-    }
-    let left = u.frame.item_count - i;
-    out[i] = loss.x;
-    if (left > 1u) {
-        out[i + 1u] = loss.y;
-    }
-    if (left > 2u) {
-        out[i + 2u] = loss.z;
-    }
-    if (left > 3u) {
-        out[i + 3u] = loss.w;
-    }
 }

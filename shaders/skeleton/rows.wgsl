@@ -1,8 +1,8 @@
 // Losses over rows of classes, forward and gradient in one kernel: what the ways to go about it (rows_*.wgsl) have in common.
 //
 //   input        (N, C, D)  logits, by quads: quads_*.wgsl; their storage type: read_*.wgsl
-//   target       (N, D) class indices, or (N, C, D) values
-//   weight       (C)
+//   target       (N, D) class indices, or (N, C, D) values: target_*.wgsl
+//   weight       (C): class_weight_*.wgsl
 //   grad_output  () or (N, D)
 //   grad_input, grad_target   like input: write_*.wgsl, grad_target_*.wgsl
 //   sample_weight, row_stats   (N, D), where the call has them: sample_weight_*.wgsl, stats_*.wgsl
@@ -22,15 +22,13 @@
 //   struct Closed;  fn close_row(row, acc, scale) -> Closed .loss: bits of the row's loss; .poison: NAN_BITS if its
 //                                                     gradient is NaN, else 0
 //   fn grad_quad(row, closed, quad_bits, j) -> vec4<u32>       bits of the gradient of classes j .. j + 3
-//   fn grad_target_value(row, closed, bits, j) -> u32              bits, where the target has a gradient
+//   fn grad_target_quad(row, closed, quad_bits, j) -> vec4<u32>    likewise, where the target has a gradient
 
 struct Uniforms {
     frame: Frame,
     params: Params,
 }
 
-@group(0) @binding(2) var<storage, read> target_data: array<u32>;
-@group(0) @binding(3) var<storage, read> weight: array<f32>;
 @group(0) @binding(4) var<storage, read> grad_output: array<f32>;
 @group(0) @binding(7) var<storage, read_write> items: array<u32>;
 
@@ -56,9 +54,12 @@ struct Block {
 // C, where a kernel is made for one number of classes; else 0.
 override CLASSES: u32 = 0u;
 
+fn class_count() -> u32 {
+    return select(CLASSES, u.frame.classes, CLASSES == 0u);
+}
+
 fn valid_lanes(block: Block, first: u32) -> vec4<bool> {
-    let classes = select(CLASSES, u.frame.classes, CLASSES == 0u);
-    return vec4<bool>(block.whole) | (vec4<u32>(first) + IN_QUAD < vec4<u32>(classes));
+    return vec4<bool>(block.whole) | (vec4<u32>(first) + IN_QUAD < vec4<u32>(class_count()));
 }
 
 // The number of the invocation's group.
@@ -67,13 +68,6 @@ fn enter_rows(workgroup: vec3<u32>, invocation: u32) -> u32 {
     params = u.params;
     denominator = batch_denominator();
     return group;
-}
-
-fn class_weight(c: u32) -> f32 {
-    if (HAS_WEIGHT) {
-        return weight[c];
-    }
-    return 1.0;
 }
 
 // The row's element of class 0 in a band's tensors.
@@ -125,8 +119,5 @@ fn gradient(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
 }
 
 fn store_target_gradient(row: Row, closed: Closed, at: u32, bits: vec4<u32>, j: u32) {
-    store_grad_target(at, j, grad_target_value(row, closed, bits.x, j) | closed.poison);
-    store_grad_target(at, j + 1u, grad_target_value(row, closed, bits.y, j + 1u) | closed.poison);
-    store_grad_target(at, j + 2u, grad_target_value(row, closed, bits.z, j + 2u) | closed.poison);
-    store_grad_target(at, j + 3u, grad_target_value(row, closed, bits.w, j + 3u) | closed.poison);
+    store_grad_target(at, j, grad_target_quad(row, closed, bits, j) | vec4<u32>(closed.poison));
 }

@@ -99,9 +99,9 @@ fn store_zeros(at: u32, first: u32, end: u32) {
         if (WANT_GRAD) {
             store_some(at, quads, Pair(vec4<u32>(0u), vec4<u32>(0u)), end);
         }
-        for (var k = 0u; WANT_GRAD_TARGET && k < 4u; k++) {
-            store_grad_target(at, 4u * quads.x + k, 0u);
-            store_grad_target(at, 4u * quads.y + k, 0u);
+        if (WANT_GRAD_TARGET) {
+            store_grad_target(at, 4u * quads.x, vec4<u32>(0u));
+            store_grad_target(at, 4u * quads.y, vec4<u32>(0u));
         }
     }
 }

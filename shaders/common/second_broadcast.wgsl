@@ -1,4 +1,4 @@
-// The second input of a loss that compares two, or the mask of ignored items.
+// The second input of a loss that compares two, or the mask of ignored items: broadcast to the items' shape, read in place.
 
 @group(0) @binding(9) var<storage, read> second: array<u32>;
 
