@@ -60,13 +60,13 @@ fn train() -> Result<()> {
     let (train, test) = common::digits()?.split(0.8, &mut Rng::new(1));
     let (rows, features) = train.features.dim();
 
-    // The application's own device; deeploss borrows it. WebGPU's default limits do, and subgroups make its kernels faster.
+    // The application's own device; deeploss borrows it. WebGPU's default limits do, and some features make its kernels faster.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let adapter = pollster::block_on(wgpu::util::initialize_adapter_from_env_or_default(&instance, None))
         .map_err(|e| format!("no GPU adapter ({e}); {INSTALL_A_DRIVER}"))?;
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("gpu_resident"),
-        required_features: adapter.features() & wgpu::Features::SUBGROUP,
+        required_features: adapter.features() & Context::FEATURES,
         ..Default::default()
     }))?;
     let ctx = Context::from_wgpu(&adapter, device.clone(), queue.clone());

@@ -133,6 +133,9 @@ pub(crate) struct Gpu {
 }
 
 impl Context {
+    /// Features of a device with which kernels are faster; none is needed. Subgroups, and for software adapters 64-bit integers.
+    pub const FEATURES: wgpu::Features = wgpu::Features::SUBGROUP.union(wgpu::Features::SHADER_INT64);
+
     /// The best GPU adapter. The environment chooses among several: `WGPU_BACKEND` (`vulkan`, `metal`, `dx12`, `gl`),
     /// `WGPU_ADAPTER_NAME` (part of a name) and `WGPU_POWER_PREF` (`low`, `high`).
     ///
@@ -150,7 +153,7 @@ impl Context {
     pub async fn new_async() -> Result<Self, Error> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
         let adapter = choose_adapter(&instance).await?;
-        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::SHADER_INT64;
+        let wanted = Self::FEATURES | wgpu::Features::SHADER_F16;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("deeploss"),
             required_features: adapter.features() & wanted,
@@ -162,8 +165,7 @@ impl Context {
     }
 
     /// The caller's device and queue: losses then run on the caller's buffers and encoders. Uses what the device was created
-    /// with: `Features::SUBGROUP` gives faster kernels, `Features::SHADER_INT64` too on software adapters; WebGPU's default limits
-    /// suffice.
+    /// with: [`FEATURES`](Self::FEATURES) give faster kernels, WebGPU's default limits suffice.
     #[must_use]
     pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let facts = AdapterFacts::of(&adapter.get_info(), device.features(), &device.limits());
