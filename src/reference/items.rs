@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayD, Axis, CowArray, IxDyn};
 
-use super::lanes::{TILE, Task, run_all, tiles, wide_sum};
+use super::lanes::{TILE, Task, blocks, run_all, wide_sum};
 use super::output::{Part, contiguous, elements, parts, ranges, unwritten};
 use super::{Real, Sum};
 use crate::kernel::{Denominator, Kernel, Layout, Operand, WeightSource};
@@ -241,7 +241,7 @@ impl<F: Real, L: ItemTwin<F>> Task for Chunk<'_, F, L> {
         let [mut losses, mut dx, mut d_second] = [self.losses, self.dx, self.d_second].map(|part| part.map(contiguous));
         let slices = slices.each_ref().map(|slice| &**slice);
         let mut sum = Sum::<f64>::new();
-        tiles(slices, |place, [x, second, t, w, pos_weight, counts, scale]| {
+        blocks(slices, |place, [x, second, t, w, pos_weight, counts, scale]: [&[F; TILE]; 7]| {
             let Outputs(out) = &mut Outputs([[F::zero(); TILE]; 3]);
             for k in 0..TILE {
                 let item = ItemIn { x: x[k], second: second[k], t: t[k], w: w[k], pos_weight: pos_weight[k] };

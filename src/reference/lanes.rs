@@ -92,27 +92,38 @@ pub(crate) fn run_all<T: Task<Output: Send> + Send>(tasks: Vec<T>, elements: usi
     tasks.into_par_iter().map(T::Scalar::run).collect()
 }
 
-/// Calls `each` with a tile of every row at a time, and its place; at the end, the last element is repeated. Like every
-/// loop here it names what it calls once: then a compiler inlines even a large closure, and compiles it for wide
+/// Calls `each` with N elements of every row at a time, and their place; at the end, the last element is repeated. Like
+/// every loop here it names what it calls once: then a compiler inlines even a large closure, and compiles it for wide
 /// vectors.
 #[inline(always)]
-pub(crate) fn tiles<F: Real, const K: usize>(rows: [&[F]; K], mut each: impl FnMut(Range<usize>, [&[F; TILE]; K])) {
+pub(crate) fn blocks<F: Real, const K: usize, const N: usize>(
+    rows: [&[F]; K],
+    mut each: impl FnMut(Range<usize>, [&[F; N]; K]),
+) {
     let len = rows[0].len();
-    let whole = len - len % TILE;
-    let mut ends = [[F::zero(); TILE]; K];
+    let whole = len - len % N;
+    let mut ends = [[F::zero(); N]; K];
     if whole < len {
         for k in 0..K {
-            ends[k] = [rows[k][len - 1]; TILE];
+            ends[k] = [rows[k][len - 1]; N];
             (whole..len).for_each(|place| ends[k][place - whole] = rows[k][place]);
         }
     }
-    for start in (0..len).step_by(TILE) {
-        let mut tile = [&ends[0]; K];
+    for start in (0..len).step_by(N) {
+        let mut block = [&ends[0]; K];
         for k in 0..K {
-            tile[k] = rows[k][start..].first_chunk().unwrap_or(&ends[k]);
+            block[k] = rows[k][start..].first_chunk().unwrap_or(&ends[k]);
         }
-        each(start..len.min(start + TILE), tile);
+        each(start..len.min(start + N), block);
     }
+}
+
+/// One lane of every row.
+#[inline(always)]
+fn lane_of<F: Real, const K: usize>(block: [&[F; LANES]; K], lane: usize) -> [F; K] {
+    let mut values = [F::zero(); K];
+    (0..K).for_each(|k| values[k] = block[k][lane]);
+    values
 }
 
 /// At most [`LANES`] values; zeros after the last.
@@ -128,10 +139,7 @@ pub(crate) fn load<F: Real>(values: &[F]) -> [F; LANES] {
     }
 }
 
-/// Terms that [`Sums`] computes before it adds them up: few, because a short row pays for room for all of them.
-const TERMS: usize = 4 * LANES;
-
-/// M sums over one or several rows of classes: lane by lane over some terms, whose sums are added up in f64.
+/// M sums over one or several rows of classes: lane by lane over a tile, whose sums are added up in f64.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sums<const M: usize>([Sum<f64>; M]);
 
@@ -143,19 +151,23 @@ impl<const M: usize> Sums<M> {
 
     /// Adds the terms of every class; `rows` are equally long.
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "a lane of every term")]
     pub(crate) fn add<F: Real, const K: usize>(&mut self, rows: [&[F]; K], term: impl Fn([F; K]) -> [F; M]) {
-        let (mut values, mut terms) = ([[F::zero(); TERMS]; K], [[F::zero(); TERMS]; M]);
-        for start in (0..rows[0].len()).step_by(TERMS) {
-            let len = TERMS.min(rows[0].len() - start);
-            (0..K).for_each(|k| values[k][..len].copy_from_slice(&rows[k][start..][..len]));
-            // Whole blocks, in arrays that nothing else refers to: then vector code needs no checks.
-            for place in 0..len.next_multiple_of(LANES).min(TERMS) {
-                let mut one = [F::zero(); K];
-                (0..K).for_each(|k| one[k] = values[k][place]);
-                let all = term(one);
-                (0..M).for_each(|m| terms[m][place] = all[m]);
-            }
-            self.0.iter_mut().zip(&terms).for_each(|(sum, terms)| sum.add(tile_sum(&terms[..len]).wide()));
+        let len = rows[0].len();
+        for start in (0..len).step_by(TILE) {
+            let tile = start..len.min(start + TILE);
+            let mut lanes = [[F::zero(); LANES]; M];
+            blocks(rows.map(|row| &row[tile.clone()]), |place, block: [&[F; LANES]; K]| {
+                let mut terms = [[F::zero(); LANES]; M];
+                for lane in 0..LANES {
+                    let all = term(lane_of(block, lane));
+                    (0..M).for_each(|m| terms[m][lane] = if lane < place.len() { all[m] } else { F::zero() });
+                }
+                for m in 0..M {
+                    (0..LANES).for_each(|lane| lanes[m][lane] += terms[m][lane]);
+                }
+            });
+            self.0.iter_mut().zip(lanes).for_each(|(sum, lanes)| sum.add(joined(lanes, |a, b| a + b).wide()));
         }
     }
 
