@@ -19,18 +19,22 @@ pub(crate) struct Family {
 pub(crate) const FAMILIES: &[Family] =
     &[Family { name: "VEGA10", subgroup: (64, 64) }, Family { name: "GFX1100", subgroup: (32, 64) }];
 
-/// Shapes of inputs: the number of classes is what strategies are chosen by.
+/// Shapes of inputs: the number of classes is what strategies are chosen by. Tiles are unrolled and take longest to
+/// compile: one with every call, of the others the calls of all options.
 const SHAPES: &[Shape] = &[
-    Shape { name: "10", shape: &[8192, 10] },
-    Shape { name: "128", shape: &[8192, 128] },
-    Shape { name: "1000", shape: &[8192, 1000] },
-    Shape { name: "1003", shape: &[8191, 1003] },
-    Shape { name: "4096", shape: &[2048, 4096] },
-    Shape { name: "32000", shape: &[1024, 32_000] },
-    Shape { name: "128256", shape: &[256, 128_256] },
-    Shape { name: "128256 of 2 rows", shape: &[2, 128_256] },
-    Shape { name: "21 of (8, 21, 64, 64)", shape: &[8, 21, 64, 64] },
-    Shape { name: "128 of (8, 128, 64, 64)", shape: &[8, 128, 64, 64] },
+    Shape { name: "10", shape: &[8192, 10], every_call: true },
+    Shape { name: "10 of 32 rows", shape: &[32, 10], every_call: false },
+    Shape { name: "15", shape: &[8192, 15], every_call: false },
+    Shape { name: "32", shape: &[8192, 32], every_call: false },
+    Shape { name: "128", shape: &[8192, 128], every_call: true },
+    Shape { name: "1000", shape: &[8192, 1000], every_call: true },
+    Shape { name: "1003", shape: &[8191, 1003], every_call: true },
+    Shape { name: "4096", shape: &[2048, 4096], every_call: true },
+    Shape { name: "32000", shape: &[1024, 32_000], every_call: true },
+    Shape { name: "128256", shape: &[256, 128_256], every_call: true },
+    Shape { name: "128256 of 2 rows", shape: &[2, 128_256], every_call: true },
+    Shape { name: "21 of (8, 21, 64, 64)", shape: &[8, 21, 64, 64], every_call: true },
+    Shape { name: "128 of (8, 128, 64, 64)", shape: &[8, 128, 64, 64], every_call: true },
 ];
 
 /// Calls, and the reduction. The first of all options, the others of the plainest with each kind of target, if it has them.
@@ -52,6 +56,7 @@ const ALL_OPTIONS_OF: &str = "cross_entropy";
 struct Shape {
     name: &'static str,
     shape: &'static [usize],
+    every_call: bool,
 }
 
 struct Call {
@@ -122,7 +127,7 @@ pub(crate) fn collect(family: &Family) -> Result<Vec<Case>, String> {
             let mut kinds = Vec::new();
             for loss in variants(info, shape) {
                 let kind = kind(&*loss);
-                let all = !kinds.contains(&kind);
+                let all = shape.every_call && !kinds.contains(&kind);
                 kinds.push(kind);
                 for (number, call) in
                     CALLS.iter().enumerate().filter(|(number, _)| all || *number < CALLS_OF_ALL_OPTIONS)
@@ -163,7 +168,8 @@ fn has_quads(layout: &Layout) -> bool {
     match layout {
         Layout::Rows(rows) => rows.inner == 1 && rows.classes % 4 == 0,
         Layout::Items(items) => {
-            items.items() % 4 == 0 && [&items.input, &items.target].iter().all(|tensor| items.is_dense(tensor))
+            let others = [&items.second, &items.weight, &items.pos_weight].into_iter().flatten();
+            items.items() % 4 == 0 && others.chain([&items.input, &items.target]).all(|tensor| items.is_dense(tensor))
         }
     }
 }
@@ -201,10 +207,14 @@ impl Found {
         Ok(())
     }
 
-    /// The case of a program; its strategy, and whether it reads quads, where it is new.
+    /// The case of a program; its strategy, and whether it reads quads, where it is new. Programs that keep rows of
+    /// different lengths differ in the size of an array alone: the longest stands for all.
     fn case(&mut self, program: Program, describe: impl FnOnce(&Program) -> (String, bool)) -> &mut Case {
-        let place = *self.places.entry(program.clone()).or_insert(self.cases.len());
-        if place == self.cases.len() {
+        let (any_length, kept) = without(&program, "KEPT");
+        let place = *self.places.entry(any_length).or_insert(self.cases.len());
+        if self.cases.get(place).is_some_and(|case| without(&case.program, "KEPT").1 < kept) {
+            self.cases[place].program = program;
+        } else if place == self.cases.len() {
             let (strategy, quads) = describe(&program);
             let label = program.label();
             let kernel = label.trim_start_matches("deeploss.").to_owned();
@@ -213,6 +223,12 @@ impl Found {
         }
         &mut self.cases[place]
     }
+}
+
+/// A program without one of its constants, and the constant's value if it had it.
+fn without(program: &Program, constant: &str) -> (Program, Option<u32>) {
+    let (value, constants): (Vec<_>, Vec<_>) = program.constants.iter().partition(|(name, _)| *name == constant);
+    (Program { constants, ..program.clone() }, value.first().map(|&(_, value)| value))
 }
 
 /// Boolean constants that are set; LANES is 1 where invocations are independent.

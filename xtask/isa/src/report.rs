@@ -1,6 +1,6 @@
 //! Rows of the report: what the driver said of a kernel, and the tables made of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::{fs, io};
@@ -219,32 +219,44 @@ pub(crate) fn csv(rows: &[Row]) -> String {
     [headings].into_iter().chain(rows.iter().map(line)).map(|line| line + "\n").collect()
 }
 
-/// What should not be: spills, scratch, and narrow accesses in loops where wide ones are possible; and where it is.
+/// What should not be: spills, scratch, and narrow accesses in loops where wide ones are possible; a line per kernel,
+/// with the strategies and families that have it, and the most of it in one row.
 pub(crate) fn findings(rows: &[Row]) -> Vec<String> {
-    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    let spilled = |row: &Row| [row.stats.spilled_vgprs, row.stats.spilled_sgprs, row.stats.scratch];
+    let narrow = |row: &Row| {
+        if row.quads { [row.stats.looped_load4, row.stats.looped_store4, 0] } else { [0; 3] }
+    };
+    let mut lines = findings_of(rows, spilled, |[vgprs, sgprs, scratch]| {
+        format!("{vgprs} VGPRs and {sgprs} SGPRs spilled, {scratch} bytes of scratch")
+    });
+    lines.extend(findings_of(rows, narrow, |[loads, stores, _]| {
+        format!("{loads} loads and {stores} stores of 4 bytes in loops")
+    }));
+    lines
+}
+
+/// The rows of which some amount is not 0.
+fn findings_of(rows: &[Row], amounts: impl Fn(&Row) -> [u64; 3], describe: impl Fn([u64; 3]) -> String) -> Vec<String> {
+    let found: Vec<&Row> = rows.iter().filter(|row| amounts(row) != [0; 3]).collect();
+    let line = |kernel: &str| {
+        let own: Vec<&Row> = found.iter().copied().filter(|row| row.kernel == kernel).collect();
+        let most = [0, 1, 2].map(|amount| own.iter().map(|row| amounts(row)[amount]).max().unwrap_or(0));
+        let strategies = distinct(&own, |row| &row.strategy).join(", ");
+        let families = distinct(&own, |row| &row.family).join(" and ");
+        format!("`{kernel}`, {strategies}: up to {} ({} rows, {families})", describe(most), own.len())
+    };
+    distinct(&found, |row| &row.kernel).into_iter().map(line).collect()
+}
+
+/// The different texts of rows, in order.
+fn distinct<'r>(rows: &[&'r Row], text: impl Fn(&'r Row) -> &'r String) -> Vec<&'r str> {
+    let mut texts = Vec::new();
     for row in rows {
-        let stats = &row.stats;
-        let spilled = format!(
-            "{} VGPRs and {} SGPRs spilled, {} bytes of scratch",
-            stats.spilled_vgprs, stats.spilled_sgprs, stats.scratch
-        );
-        let narrow = format!("4-byte accesses in loops: {} loads, {} stores", stats.looped_load4, stats.looped_store4);
-        let all = [(stats.spills() > 0, spilled), (row.quads && stats.looped_load4 + stats.looped_store4 > 0, narrow)];
-        for (_, what) in all.into_iter().filter(|(is, _)| *is) {
-            let what = format!("`{}` {} [{}]: {what}", row.kernel, row.strategy, row.options);
-            let place = format!("{} {}", row.family, row.checks);
-            match found.iter_mut().find(|(known, _)| *known == what) {
-                Some((_, places)) => places.push(place),
-                None => found.push((what, vec![place])),
-            }
+        if !texts.contains(&text(row).as_str()) {
+            texts.push(text(row).as_str());
         }
     }
-    let places: BTreeMap<(&str, &str), ()> =
-        rows.iter().map(|row| ((row.family.as_str(), row.checks.as_str()), ())).collect();
-    let line = |(what, at): (String, Vec<String>)| {
-        if at.len() == places.len() { what } else { format!("{what} ({})", at.join(", ")) }
-    };
-    found.into_iter().map(line).collect()
+    texts
 }
 
 const BEGIN: &str = "<!-- cargo xtask isa --write: begin -->\n";
@@ -258,7 +270,7 @@ pub(crate) fn write(path: &Path, rows: &[Row]) -> io::Result<()> {
     fs::write(path, format!("{before}{BEGIN}\n{}\n{END}{after}", markdown(rows)))
 }
 
-/// The worst of each kernel and strategy, over options, calls, shapes and checks; a value per family.
+/// A line per kernel and strategy, over options, calls, shapes and checks; a value per family. Sums come last.
 fn markdown(rows: &[Row]) -> String {
     let mut groups: Vec<(&str, &str, Vec<&Row>)> = Vec::new();
     for row in rows {
@@ -269,28 +281,30 @@ fn markdown(rows: &[Row]) -> String {
         });
         groups[place].2.push(row);
     }
+    groups.sort_by_key(|(_, strategy, _)| *strategy == "sum");
     let families: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
     let mut text = format!(
-        "Values for {}; the worst of each kernel and strategy.\n\n\
-         | kernel | strategy | variants | VGPRs | SGPRs | waves | LDS | barriers | in loops | 4-byte ld, st in loops | spilled | scratch |\n\
-         |---|---|---:|---|---|---|---|---|---|---|---|---|\n",
+        "Values for {}: of VGPRs, waves and instructions the least and the most, of everything else the most.\n\n\
+         | kernel | strategy | variants | VGPRs | SGPRs | waves | LDS | barriers | in loops | 4-byte ld, st in loops \
+         | spilled | scratch | instructions |\n\
+         |---|---|---:|---|---|---|---|---|---|---|---|---|---|\n",
         families.join(" / ")
     );
     for (kernel, strategy, rows) in &groups {
-        let per_family = |pick: &dyn Fn(&Stats) -> u64, least: bool| {
-            let values = families.iter().map(|family| {
-                let of_family = rows.iter().filter(|row| row.family == *family).map(|row| pick(&row.stats));
-                if least { of_family.min() } else { of_family.max() }.unwrap_or(0)
-            });
-            let values: Vec<String> = values.map(|value| value.to_string()).collect();
+        let per_family = |pick: &dyn Fn(&Stats) -> u64, with_least: bool| {
+            let of_family = |family: &&str| {
+                let values = || rows.iter().filter(|row| row.family == *family).map(|row| pick(&row.stats));
+                match (values().min(), values().max()) {
+                    (Some(least), Some(most)) if with_least && least < most => format!("{least}-{most}"),
+                    (_, most) => most.map_or("-".into(), |most| most.to_string()),
+                }
+            };
+            let values: Vec<String> = families.iter().map(of_family).collect();
             if values.iter().all(|value| *value == values[0]) { values[0].clone() } else { values.join(" / ") }
         };
-        let worst = |pick: &dyn Fn(&Stats) -> u64| per_family(pick, false);
-        // The same variants are compiled for every family and with every kind of checks.
-        let variants: BTreeMap<&str, usize> = rows.iter().fold(BTreeMap::new(), |mut counts, row| {
-            *counts.entry(row.family.as_str()).or_default() += usize::from(row.checks == rows[0].checks);
-            counts
-        });
+        let span = |pick: &dyn Fn(&Stats) -> u64| per_family(pick, true);
+        let most = |pick: &dyn Fn(&Stats) -> u64| per_family(pick, false);
+        let variants = rows.iter().filter(|row| row.checks == rows[0].checks && row.family == rows[0].family).count();
         let narrow = if rows.iter().any(|row| row.quads) {
             let quads: Vec<&&Row> = rows.iter().filter(|row| row.quads).collect();
             let most = |pick: fn(&Stats) -> u64| quads.iter().map(|row| pick(&row.stats)).max().unwrap_or(0);
@@ -300,16 +314,16 @@ fn markdown(rows: &[Row]) -> String {
         };
         let _ = writeln!(
             text,
-            "| `{kernel}` | {strategy} | {} | {} | {} | {} | {} | {} | {} | {narrow} | {} | {} |",
-            variants.values().max().unwrap_or(&0),
-            worst(&|s| s.vgprs),
-            worst(&|s| s.sgprs),
-            per_family(&|s| s.occupancy, true),
-            worst(&|s| s.lds),
-            worst(&|s| s.barriers),
-            worst(&|s| s.looped_barriers),
-            worst(&|s| s.spilled_vgprs + s.spilled_sgprs),
-            worst(&|s| s.scratch),
+            "| `{kernel}` | {strategy} | {variants} | {} | {} | {} | {} | {} | {} | {narrow} | {} | {} | {} |",
+            span(&|s| s.vgprs),
+            most(&|s| s.sgprs),
+            span(&|s| s.occupancy),
+            most(&|s| s.lds),
+            most(&|s| s.barriers),
+            most(&|s| s.looped_barriers),
+            most(&|s| s.spilled_vgprs + s.spilled_sgprs),
+            most(&|s| s.scratch),
+            span(&|s| s.instructions),
         );
     }
     let findings = findings(rows);

@@ -11,7 +11,7 @@ use naga::{Module, ShaderStage};
 /// Run-time checks that wgpu adds to a module: `ShaderRuntimeChecks` there.
 pub(crate) struct Checks {
     pub(crate) name: &'static str,
-    on: bool,
+    pub(crate) on: bool,
 }
 
 /// As `create_shader_module` compiles, and as `create_shader_module_trusted` does with nothing checked.
