@@ -3,8 +3,12 @@
 @group(0) @binding(2) var<storage, read> expected: array<u32>;
 @group(0) @binding(6) var<storage, read_write> grad_second: array<u32>;
 
-fn lane_quads(base: u32) -> vec2<u32> {
-    return vec2<u32>(base + lane, base + lane + LANES);
+fn lane_start(start: u32) -> u32 {
+    return start + lane;
+}
+
+fn lane_quads(q: u32) -> vec2<u32> {
+    return vec2<u32>(q, q + LANES);
 }
 
 fn input_quad(q: u32) -> vec4<u32> {

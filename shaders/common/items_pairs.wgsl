@@ -4,8 +4,12 @@
 @group(0) @binding(6) var<storage, read_write> grad_second: array<Bytes32>;
 
 // A lane takes neighbouring quads.
-fn lane_quads(base: u32) -> vec2<u32> {
-    return vec2<u32>(base + 2u * lane, base + 2u * lane + 1u);
+fn lane_start(start: u32) -> u32 {
+    return start + 2u * lane;
+}
+
+fn lane_quads(q: u32) -> vec2<u32> {
+    return vec2<u32>(q, q + 1u);
 }
 
 fn load_input(quads: vec2<u32>) -> Pair {

@@ -4,9 +4,13 @@
 @group(0) @binding(2) var<storage, read> expected: array<Bytes16>;
 @group(0) @binding(6) var<storage, read_write> grad_second: array<Bytes16>;
 
-// Neighbouring lanes take neighbouring quads.
-fn lane_quads(base: u32) -> vec2<u32> {
-    return vec2<u32>(base + lane, base + lane + LANES);
+// Neighbouring lanes take neighbouring quads. The lane's first one from quad `start` on, and the two of a step from q on.
+fn lane_start(start: u32) -> u32 {
+    return start + lane;
+}
+
+fn lane_quads(q: u32) -> vec2<u32> {
+    return vec2<u32>(q, q + LANES);
 }
 
 fn load_input(quads: vec2<u32>) -> Pair {

@@ -143,11 +143,11 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
     var sum = empty_record();
     var largest = vec4<u32>(scale.poison);
     tame = true;
-    for (var base = start; lane_quads(base).x < end; ) {
-        let pause = base + RUN * 2u * LANES;
+    for (var q = lane_start(start); q < end; ) {
+        let pause = min(q + RUN * 2u * LANES, end);
         var run = vec4<f32>(0.0);
         loop {
-            let quads = lane_quads(base);
+            let quads = lane_quads(q);
             let x = load_input(quads);
             let t = load_target(quads);
             let a = answer_quad(x.a, t.a, 4u * quads.x, scale);
@@ -155,8 +155,8 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
             store_answers(quads, a, b);
             largest = max(largest, max(a.largest, b.largest));
             run += bitcast<vec4<f32>>(existing(4u * quads.x, a.loss)) + bitcast<vec4<f32>>(existing(4u * quads.y, b.loss));
-            base += 2u * LANES;
-            if (base >= pause || lane_quads(base).x >= end) {
+            q += 2u * LANES;
+            if (q >= pause) {
                 break;
             }
         }
@@ -169,8 +169,8 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
     if (again) {
         sum = empty_record();
     }
-    for (var base = select(end, start, again); lane_quads(base).x < end; base += 2u * LANES) {
-        let quads = lane_quads(base);
+    for (var q = select(end, lane_start(start), again); q < end; q += 2u * LANES) {
+        let quads = lane_quads(q);
         let x = load_input(quads);
         let t = load_target(quads);
         let a = answer_quad(x.a, t.a, 4u * quads.x, scale);

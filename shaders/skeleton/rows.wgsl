@@ -34,6 +34,7 @@ struct Uniforms {
 
 // A copy of the uniforms', see `zero`.
 var<private> params: Params;
+// Set by invocations that have a row: in a small batch, counting takes time.
 var<private> denominator: f32;
 
 override HAS_WEIGHT: bool = false;
@@ -64,10 +65,8 @@ fn valid_lanes(block: Block, first: u32) -> vec4<bool> {
 
 // The number of the invocation's group.
 fn enter_rows(workgroup: vec3<u32>, invocation: u32) -> u32 {
-    let group = enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
     params = u.params;
-    denominator = batch_denominator();
-    return group;
+    return enter_group(workgroup.x + workgroup.y * u.frame.grid_x, invocation);
 }
 
 // The row's element of class 0 in a band's tensors.

@@ -80,6 +80,7 @@ fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (!is_part(group)) {
         return;
     }
+    denominator = batch_denominator();
     let part = open_part(group);
     let row = open_row(part.index, part.at);
     let skipped = skips_row(row);

@@ -71,6 +71,7 @@ fn tile_row(in_band: u32, number: u32) {
 }
 
 fn whole_tile(in_band: u32) {
+    denominator = batch_denominator();
     let first = in_band * CLASSES / 4u;
     for (var k = 0u; k < TILE * CLASSES / 4u; k++) {
         let bits = read_quad(first + k);

@@ -1,6 +1,7 @@
 // One group of lanes per row.
 
 fn whole_row(in_band: u32) {
+    denominator = batch_denominator();
     let index = u.frame.first_row + in_band;
     let at = row_start(in_band);
     let quads = row_quads();
