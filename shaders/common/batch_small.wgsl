@@ -4,17 +4,25 @@
 @group(0) @binding(8) var<storage, read_write> work: array<u32>;
 @group(0) @binding(13) var<storage, read_write> loss: array<u32>;
 
-override REPORTS: bool = false;         // targets are class indices, or lists of them
+override REPORTS: bool = false;         // targets are class indices: an invalid one is reported
+
+// What a row counts, or its loss.
+fn row_bits(counting: bool, i: u32) -> u32 {
+    if (counting) {
+        return counts(target_index(i), i);
+    }
+    return items[i];
+}
 
 // In two steps, as in reduce.wgsl: what is there decides how the sum is kept.
-fn total_count() -> Record {
+fn total(counting: bool) -> Record {
     var sum = empty_record();
     for (var i = 0u; i < u.frame.item_count; i++) {
-        sum = merge_notes(sum, item_record(counts(target_index(i), i), i));
+        sum = merge_notes(sum, item_record(row_bits(counting, i), i));
     }
     let shrink = (sum.flags & HAS_HUGE) != 0u;
     for (var i = 0u; i < u.frame.item_count; i++) {
-        sum = add_sums(sum, item_record(counts(target_index(i), i), i), shrink);
+        sum = add_sums(sum, item_record(row_bits(counting, i), i), shrink);
     }
     return sum;
 }
@@ -23,20 +31,8 @@ fn batch_denominator() -> f32 {
     if (!COUNTED) {
         return u.frame.denominator;
     }
-    let total = total_count();
-    return bitcast<f32>(total_bits(total.flags, total.high + total.low, 1.0));
-}
-
-fn total_loss() -> Record {
-    var sum = empty_record();
-    for (var i = 0u; i < u.frame.item_count; i++) {
-        sum = merge_notes(sum, item_record(items[i], i));
-    }
-    let shrink = (sum.flags & HAS_HUGE) != 0u;
-    for (var i = 0u; i < u.frame.item_count; i++) {
-        sum = add_sums(sum, item_record(items[i], i), shrink);
-    }
-    return sum;
+    let counted = total(true);
+    return bitcast<f32>(total_bits(counted.flags, counted.high + counted.low, 1.0));
 }
 
 fn finish_batch(invocation: u32) {
@@ -45,13 +41,13 @@ fn finish_batch(invocation: u32) {
     if (invocation != 0u) {
         return;
     }
-    let total = total_loss();
+    let losses = total(false);
     var reported = 0u;
-    if (REPORTS && total.invalid > 0u) {
-        reported = target_index(total.first_invalid);
+    if (REPORTS && losses.invalid > 0u) {
+        reported = target_index(losses.first_invalid);
     }
-    write_status(total, reported);
+    write_status(losses, reported);
     if (REDUCED) {
-        loss[0] = total_bits(total.flags, total.high + total.low, denominator);
+        loss[0] = total_bits(losses.flags, losses.high + losses.low, denominator);
     }
 }

@@ -26,7 +26,8 @@ const IN_QUAD = vec4<u32>(0u, 1u, 2u, 3u);
 
 // Reduced (mean, sum): grad_output is one value. Otherwise one per item.
 override REDUCED: bool = false;
-// The denominator stands in the first word of `work`, put there by an earlier dispatch.
+// The denominator is counted: it stands in the first word of `work`, put there by an earlier dispatch, unless the batch is small
+// (batch_small.wgsl).
 override COUNTED: bool = false;
 // grad_output is bound; else it is 1.
 override HAS_GRAD_OUTPUT: bool = false;

@@ -120,15 +120,30 @@ fn answer_quad(x: vec4<u32>, t: vec4<u32>, i: u32, scale: Scale) -> Quad {
     );
 }
 
-fn store_answers(quads: vec2<u32>, a: Quad, b: Quad) {
+// A step of a lane: two quads, answered and stored; what is left are their losses.
+struct Step {
+    i: vec2<u32>,           // the first item of each quad
+    a: vec4<u32>,
+    b: vec4<u32>,
+    largest: vec4<u32>,
+}
+
+fn answer_step(q: u32, scale: Scale) -> Step {
+    let quads = lane_quads(q);
+    let x = load_input(quads);
+    let t = load_target(quads);
+    let i = 4u * quads;
+    let a = answer_quad(x.a, t.a, i.x, scale);
+    let b = answer_quad(x.b, t.b, i.y, scale);
     if (WANT_GRAD) {
         store_grad_input(quads, Pair(a.dx, b.dx));
     }
     if (WANT_GRAD_SECOND) {
         store_grad_second(quads, Pair(a.d_second, b.d_second));
     }
-    store_losses(4u * quads.x, a.loss);
-    store_losses(4u * quads.y, b.loss);
+    store_losses(i.x, a.loss);
+    store_losses(i.y, b.loss);
+    return Step(i, a.loss, b.loss, max(a.largest, b.largest));
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -147,14 +162,9 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
         let pause = min(q + RUN * 2u * LANES, end);
         var run = vec4<f32>(0.0);
         loop {
-            let quads = lane_quads(q);
-            let x = load_input(quads);
-            let t = load_target(quads);
-            let a = answer_quad(x.a, t.a, 4u * quads.x, scale);
-            let b = answer_quad(x.b, t.b, 4u * quads.y, scale);
-            store_answers(quads, a, b);
-            largest = max(largest, max(a.largest, b.largest));
-            run += bitcast<vec4<f32>>(existing(4u * quads.x, a.loss)) + bitcast<vec4<f32>>(existing(4u * quads.y, b.loss));
+            let step = answer_step(q, scale);
+            largest = max(largest, step.largest);
+            run += bitcast<vec4<f32>>(existing(step.i.x, step.a)) + bitcast<vec4<f32>>(existing(step.i.y, step.b));
             q += 2u * LANES;
             if (q >= pause) {
                 break;
@@ -170,14 +180,9 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
         sum = empty_record();
     }
     for (var q = select(end, lane_start(start), again); q < end; q += 2u * LANES) {
-        let quads = lane_quads(q);
-        let x = load_input(quads);
-        let t = load_target(quads);
-        let a = answer_quad(x.a, t.a, 4u * quads.x, scale);
-        let b = answer_quad(x.b, t.b, 4u * quads.y, scale);
-        store_answers(quads, a, b);
-        sum = tally_quad(sum, a.loss, 4u * quads.x);
-        sum = tally_quad(sum, b.loss, 4u * quads.y);
+        let step = answer_step(q, scale);
+        sum = tally_quad(sum, step.a, step.i.x);
+        sum = tally_quad(sum, step.b, step.i.y);
     }
     if (!REDUCED) {
         return;
