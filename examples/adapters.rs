@@ -1,10 +1,10 @@
-//! Lists the GPU adapters of this machine, with what they can do, and the one that deeploss takes by default.
-//! `cargo run --example adapters`; fails, with what to install, where there is none. `cargo run --example adapters -- 4096x1000`
-//! also prints how cross-entropy would run there on logits of these shapes.
+//! Lists the GPU adapters of this machine, with what they can do, and the one that deeploss takes by default. `cargo
+//! run --example adapters`; fails, with what to install, where there is none. `cargo run --example adapters --
+//! 4096x1000` also prints how cross-entropy would run there on logits of these shapes.
 
 use std::process::ExitCode;
 
-use deeploss::{AdapterFacts, Context, CrossEntropy, Error, INSTALL_A_DRIVER, Loss, Problem};
+use deeploss::{AdapterFacts, Context, CrossEntropy, Error, Evaluate, INSTALL_A_DRIVER, Problem};
 
 fn main() -> ExitCode {
     let adapters = deeploss::adapters();

@@ -1,4 +1,5 @@
-//! Logistic regression: `BceWithLogits` tells malignant from benign tumours. `cargo run --release --example breast_cancer`
+//! Logistic regression: `BceWithLogits` tells malignant from benign tumours. `cargo run --release --example
+//! breast_cancer`
 //!
 //! Malignant is the positive class and the smaller one; `pos_weight` makes up for that.
 
@@ -7,8 +8,8 @@ mod common;
 use std::process::ExitCode;
 
 use common::{Dataset, Network, Panel, Result, Rng, Series, Sgd};
-use deeploss::{BceWithLogits, Loss};
-use ndarray::{Array1, Array2, Axis, arr0};
+use deeploss::{BceWithLogits, Evaluate, Tensors};
+use ndarray::{Array1, Array2, Axis};
 
 /// Of ten seeds that were tried, one with about average results.
 const SEED: u64 = 7;
@@ -38,13 +39,14 @@ fn train() -> Result<()> {
     );
     println!("loss        BceWithLogits, pos_weight {pos_weight:.3}: benign per malignant training sample");
 
-    let loss = BceWithLogits::new().pos_weight(arr0(pos_weight).view());
-    let targets = train.labels.mapv(|label| label as f32).insert_axis(Axis(1));
+    let loss = BceWithLogits::new().pos_weight(pos_weight);
+    let targets = train.labels.clone().insert_axis(Axis(1));
     let mut network = Network::new(train.features.ncols(), &[], 1, &mut rng);
     let (mut losses, mut accuracies, mut areas) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..EPOCHS {
         losses.push(network.epoch(&train.features, SGD, &mut rng, |logits, samples| {
-            common::loss_and_grad(loss.evaluate(&ctx, logits.view(), targets.select(Axis(0), samples).view())?)
+            let targets = targets.select(Axis(0), samples);
+            common::loss_and_grad(loss.evaluate(&ctx, &Tensors::new(logits.view(), targets.view()))?)
         })?);
         let scores = network.forward(&test.features).logits;
         accuracies.push(common::accuracy(&scores, &test.labels));
@@ -82,7 +84,8 @@ fn malignant() -> Result<Dataset> {
     Ok(Dataset { labels: 1 - data.labels, ..data })
 }
 
-/// How often a positive sample scores higher than a negative one: the area under the ROC curve. Equal scores count half. Scores are (N, 1).
+/// How often a positive sample scores higher than a negative one: the area under the ROC curve. Equal scores count
+/// half. Scores are (N, 1).
 fn area_under_roc(scores: &Array2<f32>, labels: &Array1<i32>) -> f64 {
     let of = |class: i32| scores.iter().zip(labels).filter(move |(_, label)| **label == class).map(|(score, _)| *score);
     let mut higher = 0.0;

@@ -1,5 +1,6 @@
 //! Demo: trains a two-layer network on handwritten digits; every step's loss and logit gradient come from the GPU.
-//! `cargo xtask demo`, or `cargo run --release --example digits`. Without an adapter the losses are computed on the CPU.
+//! `cargo xtask demo`, or `cargo run --release --example digits`. Without an adapter the losses are computed on the
+//! CPU.
 
 mod common;
 
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use common::{Dataset, Network, Panel, Result, Rng, Series, Sgd};
-use deeploss::{Buffers, Context, CrossEntropy, Loss, Prepared, Problem, Tensors, Want, reference};
+use deeploss::{Buffers, Context, CrossEntropy, Evaluate, Prepared, Problem, Tensors, Want};
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{Array1, Array2, ArrayView, Dimension};
 
@@ -130,7 +131,7 @@ impl Batches {
         if let (Some(call), Some(device), Some(queue)) = (call, self.ctx.device(), self.ctx.queue()) {
             return call.run(device, queue, logits, labels);
         }
-        common::loss_and_grad(self.loss.evaluate(&self.ctx, logits.view(), labels.view())?)
+        common::loss_and_grad(self.loss.evaluate(&self.ctx, &Tensors::new(logits.view(), labels.view()))?)
     }
 }
 
@@ -200,8 +201,7 @@ impl Record {
         grad: &Array2<f32>,
     ) -> Result<()> {
         let logits = logits.mapv(f64::from);
-        let tensors = Tensors::new(logits.view(), labels.view());
-        let exact = reference::evaluate(cross_entropy, &tensors, Want::LOSS | Want::GRAD)?;
+        let exact = cross_entropy.reference(&Tensors::new(logits.view(), labels.view()))?;
         let exact_loss = exact.scalar().ok_or("no reference loss")?;
         let exact_grad = exact.grad_input.ok_or("no reference gradient")?;
         self.loss_difference = larger(self.loss_difference, (f64::from(loss) - exact_loss).abs());
@@ -211,13 +211,13 @@ impl Record {
         Ok(())
     }
 
-    /// Losses and accuracies over the whole data sets, through the host front door.
+    /// Losses and accuracies over the whole data sets, through the host API.
     fn epoch(&mut self, network: &Network, batches: &Batches, train: &Dataset, test: &Dataset) -> Result<()> {
         let measure = |data: &Dataset, losses: &mut Vec<f64>, accuracies: &mut Vec<f64>| -> Result<()> {
             let logits = network.forward(&data.features).logits;
-            let tensors = Tensors::new(logits.view(), data.labels.view());
-            let answer = batches.loss.evaluate_with(&batches.ctx, &tensors, Want::LOSS)?;
-            losses.push(f64::from(answer.scalar().ok_or("no loss")?));
+            let tensors = Tensors::new(logits.view(), data.labels.view()).wants(Want::LOSS);
+            let output = batches.loss.evaluate(&batches.ctx, &tensors)?;
+            losses.push(f64::from(output.scalar().ok_or("no loss")?));
             accuracies.push(common::accuracy(&logits, &data.labels));
             Ok(())
         };

@@ -1,12 +1,12 @@
-//! Distillation: a small network learns from a large one's logits with `KlFromLogits`, and does better than from the few labels that
-//! there are. `cargo run --release --example distillation`
+//! Distillation: a small network learns from a large one's logits with `KlFromLogits`, and does better than from the
+//! few labels that there are. `cargo run --release --example distillation`
 
 mod common;
 
 use std::process::ExitCode;
 
 use common::{Dataset, Network, Panel, Result, Rng, Series, Sgd};
-use deeploss::{Context, CrossEntropy, KlFromLogits, Loss};
+use deeploss::{Context, CrossEntropy, Evaluate, KlFromLogits, Tensors};
 use ndarray::{Array2, Axis};
 
 /// Of ten seeds that were tried, one with about average results.
@@ -22,8 +22,8 @@ const LABELLED: usize = 200;
 const EPOCHS: usize = 60;
 const SGD: Sgd = Sgd { rate: 0.05, momentum: 0.9, decay: 0.0, batch: 32 };
 
-/// What the example promises of the distilled student on the test images: its accuracy, and how much better than the plain one it
-/// is. Each of the ten keeps it.
+/// What the example promises of the distilled student on the test images: its accuracy, and how much better than the
+/// plain one it is. Each of the ten keeps it.
 const ACCURACY: f64 = 0.95;
 const GAIN: f64 = 0.02;
 
@@ -90,7 +90,8 @@ fn learn_labels(
     let mut accuracies = Vec::new();
     for _ in 0..EPOCHS {
         network.epoch(&train.features, SGD, rng, |logits, samples| {
-            common::loss_and_grad(loss.evaluate(ctx, logits.view(), train.labels.select(Axis(0), samples).view())?)
+            let labels = train.labels.select(Axis(0), samples);
+            common::loss_and_grad(loss.evaluate(ctx, &Tensors::new(logits.view(), labels.view()))?)
         })?;
         accuracies.push(common::accuracy(&network.forward(&test.features).logits, &test.labels));
     }
@@ -110,7 +111,8 @@ fn learn_logits(
     let mut accuracies = Vec::new();
     for _ in 0..EPOCHS {
         network.epoch(images, SGD, rng, |logits, samples| {
-            common::loss_and_grad(loss.evaluate(ctx, logits.view(), teacher.select(Axis(0), samples).view())?)
+            let answers = teacher.select(Axis(0), samples);
+            common::loss_and_grad(loss.evaluate(ctx, &Tensors::new(logits.view(), answers.view()))?)
         })?;
         accuracies.push(common::accuracy(&network.forward(&test.features).logits, &test.labels));
     }

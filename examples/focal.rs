@@ -1,15 +1,16 @@
-//! A rare class: `SigmoidFocal` against binary cross-entropy, each without and with a weight on the rare class, so that what the focus
-//! does and what the weight does can be told apart. `cargo run --release --example focal`
+//! A rare class: `SigmoidFocal` against binary cross-entropy, each without and with a weight on the rare class, so that
+//! what the focus does and what the weight does can be told apart. `cargo run --release --example focal`
 //!
-//! Here the focus helps, and the weight helps more, with either loss. The longer the training, the smaller the differences.
+//! Here the focus helps, and the weight helps more, with either loss. The longer the training, the smaller the
+//! differences.
 
 mod common;
 
 use std::process::ExitCode;
 
 use common::{Dataset, Network, Panel, Result, Rng, Series, Sgd};
-use deeploss::{BceWithLogits, Context, Loss, SigmoidFocal, Tensors, Want};
-use ndarray::{Array1, Array2, Axis, arr0};
+use deeploss::{BceWithLogits, Context, Evaluate, Loss, SigmoidFocal, Tensors};
+use ndarray::{Array1, Array2, Axis};
 
 /// The digit to detect, and how many images of it are left to train on.
 const RARE: i32 = 8;
@@ -22,7 +23,8 @@ const SPLITS: u64 = 4;
 const EPOCHS: usize = 60;
 const SGD: Sgd = Sgd { rate: 0.4, momentum: 0.9, decay: 0.0, batch: 128 };
 
-/// What the example promises of the balanced focal loss: its recall on the test images. That of a single split may be lower.
+/// What the example promises of the balanced focal loss: its recall on the test images. That of a single split may be
+/// lower.
 const RECALL: f64 = 0.5;
 
 fn main() -> ExitCode {
@@ -41,7 +43,7 @@ fn compare() -> Result<()> {
 
     let plain = train(&ctx, &BceWithLogits::new(), &splits)?;
     let focal = train(&ctx, &SigmoidFocal::new().alpha(None).gamma(FOCUS), &splits)?;
-    let weighted = BceWithLogits::new().pos_weight(arr0(BALANCE / (1.0 - BALANCE)).view());
+    let weighted = BceWithLogits::new().pos_weight(BALANCE / (1.0 - BALANCE));
     let weighted = train(&ctx, &weighted, &splits)?;
     let balanced = train(&ctx, &SigmoidFocal::new().alpha(BALANCE).gamma(FOCUS), &splits)?;
     let results = [
@@ -90,18 +92,18 @@ impl Split {
     }
 }
 
-/// Trains a linear model on every split. Returns what was found in the test images after every epoch, all splits together.
+/// Trains a linear model on every split. Returns what was found in the test images after every epoch, all splits
+/// together.
 fn train(ctx: &Context, loss: &dyn Loss, splits: &[Split]) -> Result<Vec<Found>> {
     let mut found = vec![Found::default(); EPOCHS];
     for Split { train, test, seed } in splits {
         let mut rng = Rng::new(*seed);
-        let targets = train.labels.mapv(|label| label as f32).insert_axis(Axis(1));
+        let targets = train.labels.clone().insert_axis(Axis(1));
         let mut network = Network::new(train.features.ncols(), &[], 1, &mut rng);
         for found in &mut found {
             network.epoch(&train.features, SGD, &mut rng, |logits, samples| {
                 let targets = targets.select(Axis(0), samples);
-                let tensors = Tensors::new(logits.view(), targets.view());
-                common::loss_and_grad(loss.evaluate_with(ctx, &tensors, Want::LOSS | Want::GRAD)?)
+                common::loss_and_grad(loss.evaluate(ctx, &Tensors::new(logits.view(), targets.view()))?)
             })?;
             found.add(&network.forward(&test.features).logits, &test.labels);
         }

@@ -1,14 +1,15 @@
-//! Trains on the GPU without leaving it: logits, loss, gradient and update of many steps in one encoder and one submit, on a
-//! device that the example owns. `cargo run --release --example gpu_resident`
+//! Trains on the GPU without leaving it: logits, loss, gradient and update of many steps in one encoder and one submit,
+//! on a device that the example owns. `cargo run --release --example gpu_resident`
 //!
-//! The model is linear, logits = X W, so that the whole step fits here: two small kernels of ours around `Bound::record`.
+//! The model is linear, logits = X W, so that the whole step fits here: two small kernels of ours around
+//! `Bound::record`.
 
 mod common;
 
 use std::process::ExitCode;
 
 use common::{Dataset, Result, Rng};
-use deeploss::{Buffers, Context, CrossEntropy, INSTALL_A_DRIVER, Loss, Problem, Tensors, Want, reference};
+use deeploss::{Buffers, Context, CrossEntropy, Evaluate, INSTALL_A_DRIVER, Problem, Tensors};
 use ndarray::Array2;
 
 const CLASSES: usize = 10;
@@ -60,7 +61,8 @@ fn train() -> Result<()> {
     let (train, test) = common::digits()?.split(0.8, &mut Rng::new(1));
     let (rows, features) = train.features.dim();
 
-    // The application's own device; deeploss borrows it. WebGPU's default limits do, and some features make its kernels faster.
+    // The application's own device; deeploss borrows it. WebGPU's default limits do, and some features make its kernels
+    // faster.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let adapter = pollster::block_on(wgpu::util::initialize_adapter_from_env_or_default(&instance, None))
         .map_err(|e| format!("no GPU adapter ({e}); {INSTALL_A_DRIVER}"))?;
@@ -143,10 +145,9 @@ fn train_on_cpu(cross_entropy: &CrossEntropy, train: &Dataset) -> Result<f64> {
     let mut loss = f64::NAN;
     for _ in 0..STEPS {
         let logits = x.dot(&w);
-        let tensors = Tensors::new(logits.view(), train.labels.view());
-        let answer = reference::evaluate(cross_entropy, &tensors, Want::LOSS | Want::GRAD)?;
-        loss = answer.scalar().ok_or("no loss")?;
-        let grad: Array2<f64> = answer.grad_input.ok_or("no gradient")?.into_dimensionality()?;
+        let output = cross_entropy.reference(&Tensors::new(logits.view(), train.labels.view()))?;
+        loss = output.scalar().ok_or("no loss")?;
+        let grad: Array2<f64> = output.grad_input.ok_or("no gradient")?.into_dimensionality()?;
         w.scaled_add(-f64::from(RATE), &x.t().dot(&grad));
     }
     Ok(loss)

@@ -1,12 +1,12 @@
-//! A linear support vector machine: `Hinge` and weight decay tell benign from malignant tumours; beside it the same with `SquaredHinge`.
-//! `cargo run --release --example linear_svm`
+//! A linear support vector machine: `Hinge` and weight decay tell benign from malignant tumours; beside it the same
+//! with `SquaredHinge`. `cargo run --release --example linear_svm`
 
 mod common;
 
 use std::process::ExitCode;
 
 use common::{Dataset, Network, Panel, Result, Rng, Series, Sgd};
-use deeploss::{Context, Hinge, Loss, SquaredHinge};
+use deeploss::{Context, Evaluate, Hinge, Loss, SquaredHinge, Tensors};
 use ndarray::Axis;
 
 /// Of ten seeds that were tried, one with about average results.
@@ -75,12 +75,13 @@ struct Record {
 fn fit(ctx: &Context, loss: &impl Loss, train: &Dataset, test: &Dataset) -> Result<Record> {
     let rng = &mut Rng::new(SEED);
     // Class 1 is +1, class 0 is -1.
-    let targets = train.labels.mapv(|label| (2 * label - 1) as f32).insert_axis(Axis(1));
+    let targets = train.labels.mapv(|label| 2 * label - 1).insert_axis(Axis(1));
     let mut network = Network::new(train.features.ncols(), &[], 1, rng);
     let mut record = Record::default();
     for _ in 0..EPOCHS {
         record.losses.push(network.epoch(&train.features, SGD, rng, |scores, samples| {
-            common::loss_and_grad(loss.evaluate(ctx, scores.view(), targets.select(Axis(0), samples).view())?)
+            let targets = targets.select(Axis(0), samples);
+            common::loss_and_grad(loss.evaluate(ctx, &Tensors::new(scores.view(), targets.view()))?)
         })?);
         record.accuracies.push(common::accuracy(&network.forward(&test.features).logits, &test.labels));
     }

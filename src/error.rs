@@ -1,17 +1,23 @@
 //! Everything that can go wrong, as one enum.
 
-use std::fmt::Display;
+use std::error::Error as StdError;
+use std::fmt::{self, Debug, Display, Formatter};
+use std::sync::Arc;
 
 /// Why a call was refused or failed. Every variant names what was expected, what was got, and what to do.
 ///
 /// ```
-/// use deeploss::{Context, CrossEntropy, Error, Loss};
+/// # #[cfg(feature = "host")] {
+/// use deeploss::{Context, CrossEntropy, Error, Evaluate, Tensors};
 /// use ndarray::array;
 ///
+/// let (logits, labels) = (array![[1.0_f32, 2.0]], array![7]);
 /// let err = CrossEntropy::new()
-///     .evaluate(&Context::cpu(), array![[1.0_f32, 2.0]].view(), array![7_i64].view())
+///     .evaluate(&Context::cpu(), &Tensors::new(logits.view(), labels.view()))
 ///     .unwrap_err();
-/// assert!(matches!(err, Error::Target { row: 0, value: 7, classes: 2 }));
+/// assert_eq!(err, Error::Target { row: 0, value: 7, classes: 2 });
+/// assert!(err.is_invalid_input());
+/// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -48,7 +54,8 @@ pub enum Error {
         /// Number of classes.
         classes: usize,
     },
-    /// What a kernel found while it ran on GPU buffers, reported by the readback. The items concerned have loss NaN and gradient 0.
+    /// What a kernel found while it ran on GPU buffers, reported by the readback. The items concerned have loss NaN and
+    /// gradient 0.
     #[error(
         "{argument}: {count} item(s) are out of range, the first at index {first} with value {value}; correct or ignore them"
     )]
@@ -105,10 +112,46 @@ pub enum Error {
         path: String,
         /// What is wrong, with the line where there is one, and what to do.
         detail: String,
+        /// The error of the system, where there is one.
+        source: Option<Cause>,
     },
     /// The device refused, was lost, or ran out of memory.
-    #[error("the GPU device failed: {0}; see the log of wgpu for details")]
-    Device(String),
+    #[error("the GPU device failed: {what}; see the log of wgpu for details")]
+    Device {
+        /// What failed.
+        what: String,
+        /// The error of wgpu, where there is one.
+        source: Option<Cause>,
+    },
+}
+
+/// The error of another library that caused an [`Error`]: its [`source`](std::error::Error::source). Two are equal if
+/// they read the same.
+#[derive(Clone)]
+pub struct Cause(Arc<dyn StdError + Send + Sync>);
+
+impl Debug for Cause {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        Debug::fmt(&self.0, f)
+    }
+}
+
+impl Display for Cause {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        Display::fmt(&self.0, f)
+    }
+}
+
+impl StdError for Cause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
+impl PartialEq for Cause {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
 }
 
 impl Error {
@@ -118,6 +161,34 @@ impl Error {
 
     pub(crate) fn value(argument: &'static str, expected: impl Into<String>, got: impl Display) -> Self {
         Self::Value { argument, expected: expected.into(), got: got.to_string() }
+    }
+
+    /// [`Error::Device`] that nothing else caused.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn device(what: impl Into<String>) -> Self {
+        Self::Device { what: what.into(), source: None }
+    }
+
+    /// [`Error::Device`] that another error caused, which `what` need not repeat.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn device_caused(what: impl Into<String>, cause: impl StdError + Send + Sync + 'static) -> Self {
+        Self::Device { what: format!("{}: {cause}", what.into()), source: Some(Cause(Arc::new(cause))) }
+    }
+
+    /// [`Error::File`] about what a file holds.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn file(path: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::File { path: path.into(), detail: detail.into(), source: None }
+    }
+
+    /// [`Error::File`] that another error caused.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn file_caused(path: impl Into<String>, cause: impl StdError + Send + Sync + 'static) -> Self {
+        Self::File { path: path.into(), detail: cause.to_string(), source: Some(Cause(Arc::new(cause))) }
     }
 
     /// The arguments are at fault (as opposed to the machine): the same call fails everywhere.

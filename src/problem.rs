@@ -1,11 +1,10 @@
 //! What is asked of a loss: shapes, target kind, outputs. No device, no data.
 
-use std::ops::BitOr;
-
 use crate::error::Error;
 
 /// How the losses of the items become the result, as in PyTorch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Reduction {
     /// One loss per item.
     None,
@@ -18,44 +17,39 @@ pub enum Reduction {
     BatchMean,
 }
 
-/// Which outputs to compute; combine with `|`.
-///
-/// ```
-/// use deeploss::Want;
-/// assert!((Want::LOSS | Want::GRAD).contains(Want::GRAD));
-/// assert!(!Want::LOSS.contains(Want::GRAD));
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Want(u8);
-
-impl Want {
-    /// The loss.
-    pub const LOSS: Self = Self(1);
-    /// The gradient with respect to the input (logits, scores, probabilities).
-    pub const GRAD: Self = Self(2);
-    /// The gradient with respect to the second input, where the loss has one.
-    pub const GRAD_INPUT2: Self = Self(4);
-    /// The gradient with respect to a floating-point target, where the loss has one.
-    pub const GRAD_TARGET: Self = Self(8);
-    /// Statistics of every row (cross-entropy): log-sum-exp, entropy, argmax, top-1 hit.
-    pub const STATS: Self = Self(16);
-
-    /// Whether all of `other` is wanted.
-    #[must_use]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
+bitflags::bitflags! {
+    /// Which outputs to compute; combine with `|`.
+    ///
+    /// ```
+    /// use deeploss::Want;
+    /// assert!((Want::LOSS | Want::GRAD).contains(Want::GRAD));
+    /// assert!(!Want::LOSS.contains(Want::GRAD));
+    /// ```
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub struct Want: u32 {
+        /// The loss.
+        const LOSS = 1;
+        /// The gradient with respect to the input (logits, scores, probabilities).
+        const GRAD = 1 << 1;
+        /// The gradient with respect to the second input, where the loss has one.
+        const GRAD_INPUT2 = 1 << 2;
+        /// The gradient with respect to a floating-point target, where the loss has one.
+        const GRAD_TARGET = 1 << 3;
+        /// Statistics of every row (cross-entropy): log-sum-exp, entropy, argmax, top-1 hit.
+        const STATS = 1 << 4;
     }
 }
 
-impl BitOr for Want {
-    type Output = Self;
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+impl Default for Want {
+    /// Loss and gradient.
+    fn default() -> Self {
+        Self::LOSS | Self::GRAD
     }
 }
 
-/// What the target of a row holds.
+/// What a target holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum TargetKind {
     /// Class indices (on the GPU: `i32`).
     Indices,
@@ -65,6 +59,7 @@ pub enum TargetKind {
 
 /// How a tensor's elements are stored. Arithmetic is f32 whatever the storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Dtype {
     /// 32 bits.
     #[default]
@@ -85,14 +80,14 @@ impl Dtype {
         }
     }
 
-    /// Bytes of so many elements, in whole words: WebGPU binds and copies no less.
+    /// Bytes of `count` elements, in whole words: WebGPU binds and copies no less.
     #[must_use]
     pub const fn bytes(self, count: usize) -> u64 {
         (count as u64 * self.size()).next_multiple_of(4)
     }
 }
 
-/// The shape of one call: what [`Loss::prepare`](crate::Loss::prepare) needs to choose kernels and sizes.
+/// The shape of one call: what [`Evaluate::prepare`](crate::Evaluate::prepare) needs to choose kernels and sizes.
 ///
 /// ```
 /// use deeploss::{Problem, TargetKind, Want};
@@ -116,7 +111,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// `input` of this shape; loss and gradient wanted; upstream gradient 1.
+    /// An input of this shape; loss and gradient wanted; upstream gradient 1.
     #[must_use]
     pub fn new(shape: &[usize], target: TargetKind) -> Self {
         Self {
@@ -126,7 +121,7 @@ impl Problem {
             input2_shape: None,
             ignore_mask: false,
             sample_weight: false,
-            want: Want::LOSS | Want::GRAD,
+            want: Want::default(),
             grad_output: false,
             input_dtype: Dtype::F32,
             grad_dtype: Dtype::F32,
@@ -153,8 +148,8 @@ impl Problem {
         self
     }
 
-    /// How the gradient of the input is stored; `F32` by default, whatever the input. Of an odd number of 16-bit elements, the
-    /// other half of the last word stays as it was.
+    /// How the gradient of the input is stored; `F32` by default, whatever the input. Of an odd number of 16-bit
+    /// elements, the other half of the last word keeps what it held.
     #[must_use]
     pub fn grad_dtype(mut self, dtype: Dtype) -> Self {
         self.grad_dtype = dtype;
@@ -203,7 +198,8 @@ impl Problem {
     }
 }
 
-/// An input as rows of classes: element (n, c, d) is at `(n * classes + c) * inner + d`, row (n, d) is item `n * inner + d`.
+/// An input as rows of classes: element (n, c, d) is at `(n * classes + c) * inner + d`, row (n, d) is item `n * inner
+/// + d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowShape {
     /// N: product of the dimensions before the class axis.

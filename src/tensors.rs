@@ -24,8 +24,8 @@ impl Element for half::bf16 {
     type Scalar = f32;
 }
 
-/// The types that the input of a call can have on the host and on the GPU: `f32`, [`half::f16`], [`half::bf16`]. Arithmetic is f32
-/// whatever the storage; a gradient is rounded once, when it is stored.
+/// The types that the input of a call can have on the host and on the GPU: `f32`, [`half::f16`], [`half::bf16`].
+/// Arithmetic is f32 whatever the storage; a gradient is rounded once, when it is stored.
 pub trait Storage: Element<Scalar = f32> + bytemuck::Pod {
     /// How it is stored.
     const DTYPE: Dtype;
@@ -60,18 +60,23 @@ macro_rules! half_storage {
 }
 half_storage!(half::f16: F16, half::bf16: Bf16);
 
-/// A target on the host: class indices of any integer type, or floating-point values.
+/// A target on the host: integers of any type or booleans, or floating-point values. Losses whose target is a value per
+/// element take integers and booleans as such values.
 ///
 /// ```
-/// use deeploss::Target;
+/// use deeploss::{BceWithLogits, Context, Evaluate, Target, Tensors};
 /// use ndarray::array;
-/// let labels = array![0_u8, 2];
-/// let from_bytes: Target = labels.view().into();
-/// assert!(matches!(from_bytes, Target::Indices(_)));
+///
+/// let labels = array![true, false];
+/// assert!(matches!(Target::<f32>::from(labels.view()), Target::Indices(_)));
+/// let logits = array![0.0_f32, 0.0];
+/// let out = BceWithLogits::new().evaluate(&Context::cpu(), &Tensors::new(logits.view(), labels.view()))?;
+/// assert_eq!(out.grad_input.unwrap(), array![-0.25, 0.25].into_dyn());
+/// # Ok::<(), deeploss::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub enum Target<'a, F = f32> {
-    /// Class indices or labels.
+    /// Integers: class indices, or labels.
     Indices(CowArray<'a, i64, IxDyn>),
     /// Values of the scalar type.
     Values(ArrayViewD<'a, F>),
@@ -104,38 +109,40 @@ impl<'a, F, D: Dimension> From<ArrayView<'a, i64, D>> for Target<'a, F> {
 }
 
 macro_rules! indices_from {
-    ($($int:ty),*) => {$(
+    ($convert:expr; $($int:ty),*) => {$(
         impl<'a, F, D: Dimension> From<ArrayView<'a, $int, D>> for Target<'a, F> {
             fn from(view: ArrayView<'a, $int, D>) -> Self {
-                // A value beyond i64 is beyond every class count too, and is reported as such.
-                Self::Indices(view.into_dyn().mapv(|v| i64::try_from(v).unwrap_or(i64::MAX)).into())
+                Self::Indices(view.into_dyn().mapv($convert).into())
             }
         }
     )*};
 }
-indices_from!(i32, u8, u32, usize);
+indices_from!(i64::from; i8, i16, i32, u8, u16, u32, bool);
+// A value beyond i64 is beyond every class count too, and is reported as such.
+indices_from!(|v| i64::try_from(v).unwrap_or(i64::MAX); u64, usize);
 
-impl<'a, D: Dimension> From<ArrayView<'a, f32, D>> for Target<'a, f32> {
-    fn from(view: ArrayView<'a, f32, D>) -> Self {
-        Self::Values(view.into_dyn())
-    }
+macro_rules! values_from {
+    ($($float:ty),*) => {$(
+        impl<'a, D: Dimension> From<ArrayView<'a, $float, D>> for Target<'a, $float> {
+            fn from(view: ArrayView<'a, $float, D>) -> Self {
+                Self::Values(view.into_dyn())
+            }
+        }
+    )*};
 }
-
-impl<'a, D: Dimension> From<ArrayView<'a, f64, D>> for Target<'a, f64> {
-    fn from(view: ArrayView<'a, f64, D>) -> Self {
-        Self::Values(view.into_dyn())
-    }
-}
+values_from!(f32, f64);
 
 /// The tensors of one call on the host. Views may have any strides.
 ///
 /// ```
-/// use deeploss::{Context, CrossEntropy, Loss, Tensors, Want};
+/// use deeploss::{Context, CrossEntropy, Evaluate, Tensors, Want};
 /// use ndarray::array;
-/// let (logits, targets) = (array![[2.0_f32, 0.0]], array![0_i32]);
+///
+/// let (logits, targets) = (array![[2.0_f32, 0.0]], array![0]);
 /// let upstream = ndarray::arr0(10.0_f32);
-/// let call = Tensors::new(logits.view(), targets.view()).grad_output(upstream.view());
-/// let out = CrossEntropy::new().evaluate_with(&Context::cpu(), &call, Want::GRAD)?;
+/// let call = Tensors::new(logits.view(), targets.view()).grad_output(upstream.view()).wants(Want::GRAD);
+/// let out = CrossEntropy::new().evaluate(&Context::cpu(), &call)?;
+/// assert!(out.loss.is_none());
 /// assert!((out.grad_input.unwrap()[[0, 1]] - 1.192_029).abs() < 1e-6);
 /// # Ok::<(), deeploss::Error>(())
 /// ```
@@ -147,16 +154,19 @@ pub struct Tensors<'a, X: Element = f32> {
     pub input2: Option<ArrayViewD<'a, X::Scalar>>,
     /// Labels or values.
     pub target: Target<'a, X::Scalar>,
-    /// Items that count for nothing, whatever they hold: of the input's shape (element-wise losses).
+    /// Items that are ignored, whatever they hold: of the input's shape (element-wise losses).
     pub ignore_mask: Option<ArrayViewD<'a, bool>>,
-    /// A weight per row, of the class indices' shape (losses over rows): multiplies the row's loss, and counts in the mean.
+    /// A weight per row, of the class indices' shape (losses over rows): multiplies the row's loss, and counts in the
+    /// mean.
     pub sample_weight: Option<ArrayViewD<'a, X::Scalar>>,
     /// Upstream gradient, of the loss' shape; 1 if absent.
     pub grad_output: Option<ArrayViewD<'a, X::Scalar>>,
+    /// Which outputs to compute.
+    pub want: Want,
 }
 
 impl<'a, X: Element> Tensors<'a, X> {
-    /// Input and target.
+    /// Input and target; loss and gradient are wanted.
     pub fn new<D: Dimension>(input: ArrayView<'a, X, D>, target: impl Into<Target<'a, X::Scalar>>) -> Self {
         Self {
             input: input.into_dyn(),
@@ -165,7 +175,15 @@ impl<'a, X: Element> Tensors<'a, X> {
             ignore_mask: None,
             sample_weight: None,
             grad_output: None,
+            want: Want::default(),
         }
+    }
+
+    /// Which outputs to compute.
+    #[must_use]
+    pub fn wants(mut self, want: Want) -> Self {
+        self.want = want;
+        self
     }
 
     /// Adds an upstream gradient.
@@ -182,7 +200,7 @@ impl<'a, X: Element> Tensors<'a, X> {
         self
     }
 
-    /// Adds a mask of items that count for nothing.
+    /// Adds a mask of ignored items.
     #[must_use]
     pub fn ignore_mask<D: Dimension>(mut self, mask: ArrayView<'a, bool, D>) -> Self {
         self.ignore_mask = Some(mask.into_dyn());
@@ -196,25 +214,31 @@ impl<'a, X: Element> Tensors<'a, X> {
         self
     }
 
-    /// The same call on another input.
-    pub(crate) fn with_input<'b, Y: Element<Scalar = X::Scalar>>(&'b self, input: ArrayViewD<'b, Y>) -> Tensors<'b, Y> {
+    /// The same call on another input, and on another target if there is one.
+    pub(crate) fn with<'b, Y: Element<Scalar = X::Scalar>>(
+        &'b self,
+        input: ArrayViewD<'b, Y>,
+        target: Option<ArrayViewD<'b, X::Scalar>>,
+    ) -> Tensors<'b, Y> {
         Tensors {
             input,
             input2: self.input2.as_ref().map(|x| x.view()),
-            target: match &self.target {
-                Target::Indices(t) => Target::Indices(t.view().into()),
-                Target::Values(t) => Target::Values(t.view()),
+            target: match (target, &self.target) {
+                (Some(values), _) => Target::Values(values),
+                (None, Target::Indices(t)) => Target::Indices(t.view().into()),
+                (None, Target::Values(t)) => Target::Values(t.view()),
             },
             ignore_mask: self.ignore_mask.as_ref().map(|m| m.view()),
             sample_weight: self.sample_weight.as_ref().map(|w| w.view()),
             grad_output: self.grad_output.as_ref().map(|g| g.view()),
+            want: self.want,
         }
     }
 
     /// What is asked when these tensors are evaluated.
     #[must_use]
-    pub fn problem(&self, want: Want) -> Problem {
-        let mut problem = Problem::new(self.input.shape(), self.target.kind()).wants(want);
+    pub fn problem(&self) -> Problem {
+        let mut problem = Problem::new(self.input.shape(), self.target.kind()).wants(self.want);
         problem.target_shape = Some(self.target.shape().to_vec());
         problem.input2_shape = self.input2.as_ref().map(|x| x.shape().to_vec());
         problem.ignore_mask = self.ignore_mask.is_some();
@@ -240,7 +264,8 @@ impl<'a, X: Element> Tensors<'a, X> {
     }
 }
 
-/// Host tensors that own their data, as tests, benches and [`Loss::sample`](crate::Loss::sample) make them.
+/// Host tensors that own their data, as tests, benches and [`Loss::example_inputs`](crate::Loss::example_inputs) make
+/// them.
 #[derive(Debug, Clone)]
 pub struct OwnedTensors<F = f32> {
     /// See [`Tensors::input`].
@@ -273,7 +298,7 @@ impl<F: Element<Scalar = F>> OwnedTensors<F> {
         Self { input, input2: None, target, ignore_mask: None, sample_weight: None, grad_output: None }
     }
 
-    /// Views of all tensors.
+    /// Views of all tensors; loss and gradient are wanted.
     #[must_use]
     pub fn view(&self) -> Tensors<'_, F> {
         Tensors {
@@ -286,12 +311,13 @@ impl<F: Element<Scalar = F>> OwnedTensors<F> {
             ignore_mask: self.ignore_mask.as_ref().map(|a| a.view()),
             sample_weight: self.sample_weight.as_ref().map(|a| a.view()),
             grad_output: self.grad_output.as_ref().map(|a| a.view()),
+            want: Want::default(),
         }
     }
 }
 
 impl OwnedTensors<f32> {
-    /// The same values in f64, for the oracle.
+    /// The same values in f64, to compare with.
     #[must_use]
     pub fn to_f64(&self) -> OwnedTensors<f64> {
         let wide = |a: &ArrayD<f32>| a.mapv(f64::from);
@@ -311,7 +337,7 @@ impl OwnedTensors<f32> {
 
 /// The outputs of one call on the host. What was not wanted, or what the loss does not have, is `None`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer<X: Element = f32> {
+pub struct Output<X: Element = f32> {
     /// The loss: shape () if reduced, else one per item.
     pub loss: Option<ArrayD<X::Scalar>>,
     /// Gradient of sum(loss * grad_output) with respect to the input; of its shape and type.
@@ -324,7 +350,7 @@ pub struct Answer<X: Element = f32> {
     pub stats: Option<RowStats<X::Scalar>>,
 }
 
-/// What [`Want::STATS`] gives of every row, in the class indices' shape. Rows that do not count, and NaN rows, hold NaN, `u32::MAX`
+/// What [`Want::STATS`] gives of every row, in the class indices' shape. Ignored rows and NaN rows hold NaN, `u32::MAX`
 /// and false.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowStats<F = f32> {
@@ -338,13 +364,13 @@ pub struct RowStats<F = f32> {
     pub hit: ArrayD<bool>,
 }
 
-impl<X: Element> Answer<X> {
+impl<X: Element> Output<X> {
     pub(crate) fn with_grad_input<Y: Element<Scalar = X::Scalar>>(
         self,
         convert: impl FnOnce(ArrayD<X>) -> ArrayD<Y>,
-    ) -> Answer<Y> {
+    ) -> Output<Y> {
         let Self { loss, grad_input, grad_input2, grad_target, stats } = self;
-        Answer { loss, grad_input: grad_input.map(convert), grad_input2, grad_target, stats }
+        Output { loss, grad_input: grad_input.map(convert), grad_input2, grad_target, stats }
     }
 
     /// The reduced loss (or the first item's); `None` without a loss or of an empty batch.

@@ -1,26 +1,25 @@
-//! Proves that element-wise tensors of different shapes broadcast as in PyTorch, their gradients summed back to their own shapes;
-//! that weights of any shape are read in place; and that masked items count for nothing.
+//! Proves that element-wise tensors of different shapes broadcast as in PyTorch, their gradients summed back to their
+//! own shapes; that weights of any shape are read in place; and that masked items have no part in the result.
 
-mod support;
+use deeploss::internals::{OwnedTarget, OwnedTensors};
+use deeploss::{Bce, BceWithLogits, Context, Error, Evaluate, LOSSES, Loss, Reduction, Want};
+use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn};
 
-use deeploss::{
-    Bce, BceWithLogits, Context, Error, LOSSES, Loss, OwnedTarget, OwnedTensors, Reduction, Want, reference,
-};
-use ndarray::{ArrayD, ArrayViewD, IxDyn};
-use support::compare::{TOLERANCE, answers, bits};
-use support::{Table, cases, gpu, own_device, places, reason, table};
+use crate::support::cases::Named;
+use crate::support::compare::{self, TOLERANCE, bits, outputs};
+use crate::support::{Table, cases, ensure, gpu, own_device, places, reason, table};
 
 /// The losses that compare two inputs.
-fn of_two_inputs() -> Vec<(String, Box<dyn Loss>)> {
-    let has_second = |loss: &dyn Loss| loss.sample(&[2, 2], 1).input2.is_some();
+fn of_two_inputs() -> Vec<Named> {
+    let has_second = |loss: &dyn Loss| loss.example_inputs(&[2, 2], 1).input2.is_some();
     cases::variants(4).into_iter().filter(|(_, loss)| has_second(&**loss)).collect()
 }
 
 /// The losses that take a mask.
-fn with_mask() -> Vec<(String, Box<dyn Loss>)> {
+fn with_mask() -> Vec<Named> {
     let takes = |loss: &dyn Loss| {
-        let problem = cases::problem(&loss.sample(&[2, 4], 1), Want::LOSS).with_ignore_mask();
-        loss.kernel(&problem).is_ok()
+        let problem = cases::problem(&loss.example_inputs(&[2, 4], 1), Want::LOSS).with_ignore_mask();
+        loss.lower(&problem).is_ok()
     };
     cases::variants(4).into_iter().filter(|(_, loss)| takes(&**loss)).collect()
 }
@@ -29,11 +28,11 @@ fn with_mask() -> Vec<(String, Box<dyn Loss>)> {
 fn cut(values: &ArrayD<f32>, shape: &[usize]) -> ArrayD<f32> {
     let count = shape.iter().product();
     let first = values.iter().copied().cycle().take(count).collect();
-    ArrayD::from_shape_vec(IxDyn(shape), first).expect("so many elements")
+    ArrayD::from_shape_vec(IxDyn(shape), first).expect("one value per element")
 }
 
 fn shaped(loss: &dyn Loss, input: &[usize], input2: &[usize], target: &[usize]) -> OwnedTensors {
-    let sample = loss.sample(&[37, 11], 8);
+    let sample = loss.example_inputs(&[37, 11], 8);
     let OwnedTarget::Values(values) = &sample.target else { panic!("{loss:?} has labels as targets") };
     OwnedTensors {
         input: cut(&sample.input, input),
@@ -47,17 +46,17 @@ fn shaped(loss: &dyn Loss, input: &[usize], input2: &[usize], target: &[usize]) 
 fn check(rows: &mut Table, name: &str, loss: &dyn Loss, tensors: &OwnedTensors) {
     let want = cases::everything(loss, tensors);
     let compared = || {
-        let got = loss.evaluate_with(gpu(), &tensors.view(), want).map_err(reason)?;
-        let oracle = reference::evaluate(loss, &tensors.to_f64().view(), want).map_err(reason)?;
-        answers(&got, &oracle, cases::scales(loss, tensors), TOLERANCE)
+        let got = loss.evaluate(&gpu(), &tensors.view().wants(want)).map_err(reason)?;
+        let oracle = loss.reference(&tensors.to_f64().view().wants(want)).map_err(reason)?;
+        outputs(&got, &oracle, cases::scales(loss, tensors), TOLERANCE)
     };
     rows.row(name, compared());
 }
 
 type Shapes = (&'static [usize], &'static [usize], &'static [usize]);
 
-/// Inner, outer and middle dimensions stretched, in one tensor or in several; scalars; dimensions that one tensor lacks; sizes
-/// that are and that are not multiples of four.
+/// Inner, outer and middle dimensions stretched, in one tensor or in several; scalars; dimensions that one tensor
+/// lacks; sizes that are and that are not multiples of four.
 const SHAPES: [Shapes; 14] = [
     (&[3, 4], &[3, 4], &[3, 4]),
     (&[3, 1], &[1, 5], &[3, 5]),
@@ -92,7 +91,8 @@ fn two_inputs_and_a_target_broadcast() {
     });
 }
 
-/// Without the reference: stretching by hand gives the same loss, and gradients that sum up to those of the small tensors.
+/// Without the reference: stretching by hand gives the same loss, and gradients that sum up to those of the small
+/// tensors.
 #[test]
 fn broadcasting_is_stretching_and_summing() {
     table(|rows| {
@@ -113,29 +113,24 @@ fn broadcasting_is_stretching_and_summing() {
                     };
                     let loss = loss.with_reduction(Reduction::Sum);
                     let want = cases::everything(&*loss, &small);
-                    let of =
-                        |tensors: &OwnedTensors| loss.evaluate_with(&ctx, &tensors.view(), want).expect("a valid call");
-                    let (small_answer, wide_answer) = (of(&small), of(&wide));
+                    let of = |tensors: &OwnedTensors| {
+                        loss.evaluate(&ctx, &tensors.view().wants(want)).expect("a valid call")
+                    };
+                    let (small_output, wide_output) = (of(&small), of(&wide));
                     let near = |a: f32, b: f32| (a - b).abs() <= 1e-5 * b.abs().max(1.0);
                     let name = format!("{place} {name} {input:?} {input2:?} {target:?}");
-                    let (a, b) = (small_answer.scalar().unwrap_or(f32::NAN), wide_answer.scalar().unwrap_or(f32::NAN));
-                    rows.row(
-                        format!("{name} loss"),
-                        if near(a, b) { Ok(()) } else { Err(format!("{a}, stretched {b}")) },
-                    );
+                    let (a, b) = (small_output.scalar().unwrap_or(f32::NAN), wide_output.scalar().unwrap_or(f32::NAN));
+                    rows.row(format!("{name} loss"), ensure(near(a, b), || format!("{a}, stretched {b}")));
                     for (part, small, wide) in [
-                        ("grad_input", &small_answer.grad_input, &wide_answer.grad_input),
-                        ("grad_input2", &small_answer.grad_input2, &wide_answer.grad_input2),
-                        ("grad_target", &small_answer.grad_target, &wide_answer.grad_target),
+                        ("grad_input", &small_output.grad_input, &wide_output.grad_input),
+                        ("grad_input2", &small_output.grad_input2, &wide_output.grad_input2),
+                        ("grad_target", &small_output.grad_target, &wide_output.grad_target),
                     ] {
                         let (Some(small), Some(wide)) = (small, wide) else { continue };
                         let summed = sum_to(wide, small.shape());
                         let same =
                             small.shape() == summed.shape() && small.iter().zip(&summed).all(|(&a, &b)| near(a, b));
-                        rows.row(
-                            format!("{name} {part}"),
-                            if same { Ok(()) } else { Err(format!("{small}, summed {summed}")) },
-                        );
+                        rows.row(format!("{name} {part}"), ensure(same, || format!("{small}, summed {summed}")));
                     }
                 }
             }
@@ -174,7 +169,8 @@ fn one_element_against_a_million() {
     });
 }
 
-/// NaN and infinities in a tensor that is stretched reach what they reach in the reference, and in the sums of gradients too.
+/// NaN and infinities in a tensor that is stretched reach what they reach in the reference, and in the sums of
+/// gradients too.
 #[test]
 fn nan_and_infinities_in_stretched_tensors() {
     table(|rows| {
@@ -202,8 +198,8 @@ fn nan_and_infinities_in_stretched_tensors() {
     });
 }
 
-/// A broadcast that needs more than four separate groups of dimensions says so; what does not broadcast is an error of the
-/// argument that does not fit.
+/// A broadcast that needs more than four separate groups of dimensions says so; what does not broadcast is an error of
+/// the argument that does not fit.
 #[test]
 fn shapes_that_do_not_broadcast_are_errors() {
     table(|rows| {
@@ -211,7 +207,7 @@ fn shapes_that_do_not_broadcast_are_errors() {
             for (name, loss) in of_two_inputs() {
                 let of = |input: &[usize], input2: &[usize], target: &[usize]| {
                     let tensors = shaped(&*loss, input, input2, target);
-                    loss.evaluate_with(&ctx, &tensors.view(), Want::LOSS).map(|_| ())
+                    loss.evaluate(&ctx, &tensors.view().wants(Want::LOSS)).map(|_| ())
                 };
                 for (shapes, argument) in [
                     (([&[3, 4][..], &[3, 5], &[3, 4]]), "input2"),
@@ -220,14 +216,11 @@ fn shapes_that_do_not_broadcast_are_errors() {
                 ] {
                     let got = of(shapes[0], shapes[1], shapes[2]);
                     let right = matches!(&got, Err(Error::Shape { argument: named, .. }) if *named == argument);
-                    rows.row(
-                        format!("{place} {name} {shapes:?}"),
-                        if right { Ok(()) } else { Err(format!("{got:?}")) },
-                    );
+                    rows.row(format!("{place} {name} {shapes:?}"), ensure(right, || format!("{got:?}")));
                 }
                 let got = of(&[2, 1, 3, 1, 2], &[1, 4, 1, 5, 1], &[]);
                 let right = matches!(&got, Err(Error::Unsupported { .. }));
-                rows.row(format!("{place} {name} five groups"), if right { Ok(()) } else { Err(format!("{got:?}")) });
+                rows.row(format!("{place} {name} five groups"), ensure(right, || format!("{got:?}")));
             }
         }
     });
@@ -261,19 +254,15 @@ fn weights_broadcast_to_the_input() {
                 let (small, stretched) = (make(w.view(), other.view()), make(wide(&w).view(), wide(&other).view()));
                 for reduction in [Reduction::None, Reduction::Mean] {
                     let (small, stretched) = (small.with_reduction(reduction), stretched.with_reduction(reduction));
-                    let tensors = cases::with_upstream(&*small, &small.sample(&SHAPE, 5));
+                    let tensors = cases::with_upstream(&*small, &small.example_inputs(&SHAPE, 5));
                     let want = cases::everything(&*small, &tensors);
                     let name = format!("{name} {shape:?} {reduction:?}");
                     check(rows, &name, &*small, &tensors);
                     for (place, ctx) in places() {
                         let of =
-                            |loss: &dyn Loss| loss.evaluate_with(&ctx, &tensors.view(), want).expect("a valid call");
+                            |loss: &dyn Loss| loss.evaluate(&ctx, &tensors.view().wants(want)).expect("a valid call");
                         let same = bits(&of(&*small)) == bits(&of(&*stretched));
-                        let outcome = if same {
-                            Ok(())
-                        } else {
-                            Err("differs from weights that are stretched by hand".to_owned())
-                        };
+                        let outcome = ensure(same, || "differs from weights that are stretched by hand");
                         rows.row(format!("{name} {place}"), outcome);
                     }
                 }
@@ -282,10 +271,10 @@ fn weights_broadcast_to_the_input() {
     });
 }
 
-// ---- Masks -------------------------------------------------------------------------------------------------------------------
+// ---- Masks ----------------------------------------------------------------------------------------------------------
 
 fn masked(loss: &dyn Loss, shape: &[usize], fill: Option<f32>, mask: impl Fn(usize) -> bool) -> OwnedTensors {
-    let mut tensors = loss.sample(shape, 6);
+    let mut tensors = loss.example_inputs(shape, 6);
     let mut at = 0..;
     let mask = ArrayD::from_shape_simple_fn(IxDyn(shape), || mask(at.next().unwrap_or(0)));
     if let (Some(fill), OwnedTarget::Values(targets)) = (fill, &mut tensors.target) {
@@ -297,10 +286,10 @@ fn masked(loss: &dyn Loss, shape: &[usize], fill: Option<f32>, mask: impl Fn(usi
     tensors
 }
 
-/// Whatever a masked item holds: loss 0, gradients 0, not counted by the mean; the others are as the reference has them. More
-/// items than one workgroup of a reduction counts.
+/// Whatever a masked item holds: loss 0, gradients 0, not counted by the mean; the others are as the reference has
+/// them. More items than one workgroup of a reduction counts.
 #[test]
-fn masked_items_count_for_nothing_whatever_they_hold() {
+fn masked_items_have_no_part_in_the_result_whatever_they_hold() {
     assert!(!with_mask().is_empty() || LOSSES.len() < 3, "no loss takes a mask");
     table(|rows| {
         for shape in [[5, 4], [3, 4], [5_001, 4]] {
@@ -313,19 +302,15 @@ fn masked_items_count_for_nothing_whatever_they_hold() {
                         check(rows, &name, &*loss, &tensors);
                         let want = cases::everything(&*loss, &tensors);
                         for (place, ctx) in places() {
-                            let answer = loss.evaluate_with(&ctx, &tensors.view(), want);
-                            let outcome = answer.map_err(reason).and_then(|answer| {
+                            let output = loss.evaluate(&ctx, &tensors.view().wants(want));
+                            let outcome = output.map_err(reason).and_then(|output| {
                                 let masks = tensors.ignore_mask.iter().flatten();
-                                let unreduced = answer.loss.filter(|_| reduction == Reduction::None);
-                                let parts = [unreduced, answer.grad_input, answer.grad_target];
+                                let unreduced = output.loss.filter(|_| reduction == Reduction::None);
+                                let parts = [unreduced, output.grad_input, output.grad_target];
                                 let zero = |part: &ArrayD<f32>| {
                                     masks.clone().zip(part).all(|(&masked, &v)| !masked || v == 0.0)
                                 };
-                                if parts.iter().flatten().all(zero) {
-                                    Ok(())
-                                } else {
-                                    Err("a masked item is not 0".into())
-                                }
+                                ensure(parts.iter().flatten().all(zero), || "a masked item is not 0")
                             });
                             rows.row(format!("{name} {place}"), outcome);
                         }
@@ -345,38 +330,35 @@ fn a_masked_mean_is_the_mean_of_the_rest() {
                 let loss = loss.with_reduction(Reduction::Mean);
                 // Whole rows, so that weights along the last axis stay with their items.
                 let tensors = masked(&*loss, &[6, 4], Some(f32::NAN), |at| at / 4 % 2 == 1);
-                let keep = |values: &ArrayD<f32>| values.select(ndarray::Axis(0), &[0, 2, 4]);
+                let keep = |values: &ArrayD<f32>| values.select(Axis(0), &[0, 2, 4]);
                 let OwnedTarget::Values(targets) = &tensors.target else { continue };
                 let rest = OwnedTensors::new(keep(&tensors.input), OwnedTarget::Values(keep(targets)));
                 let of = |tensors: &OwnedTensors| {
-                    let answer = loss.evaluate_with(&ctx, &tensors.view(), Want::LOSS).expect("a valid call");
-                    answer.scalar().unwrap_or(f32::NAN)
+                    let output = loss.evaluate(&ctx, &tensors.view().wants(Want::LOSS)).expect("a valid call");
+                    output.scalar().unwrap_or(f32::NAN)
                 };
                 let (got, expected) = (of(&tensors), of(&rest));
                 let near = (got - expected).abs() <= 1e-6 * expected.abs();
-                rows.row(
-                    format!("{place} {name}"),
-                    if near { Ok(()) } else { Err(format!("{got}, the rest {expected}")) },
-                );
+                rows.row(format!("{place} {name}"), ensure(near, || format!("{got}, the rest {expected}")));
             }
         }
     });
 }
 
 #[test]
-fn everything_masked_is_a_mean_over_nothing() {
+fn a_mean_of_masked_items_only_is_that_of_an_empty_batch() {
     table(|rows| {
         for (place, ctx) in places() {
             for (name, loss) in with_mask() {
                 let tensors = masked(&*loss, &[3, 4], Some(f32::NAN), |_| true);
                 for (reduction, expected) in [(Reduction::Mean, f32::NAN), (Reduction::Sum, 0.0)] {
                     let loss = loss.with_reduction(reduction);
-                    let answer =
-                        loss.evaluate_with(&ctx, &tensors.view(), Want::LOSS | Want::GRAD).expect("a valid call");
-                    let got = answer.scalar().unwrap_or(-1.0);
+                    let output =
+                        loss.evaluate(&ctx, &tensors.view().wants(Want::LOSS | Want::GRAD)).expect("a valid call");
+                    let got = output.scalar().unwrap_or(-1.0);
                     let right = got == expected || got.is_nan() && expected.is_nan();
-                    let zero = answer.grad_input.iter().flatten().all(|&g| g == 0.0);
-                    let outcome = if right && zero { Ok(()) } else { Err(format!("{got}, {:?}", answer.grad_input)) };
+                    let zero = output.grad_input.iter().flatten().all(|&g| g == 0.0);
+                    let outcome = ensure(right && zero, || format!("{got}, {:?}", output.grad_input));
                     rows.row(format!("{place} {name} {reduction:?}"), outcome);
                 }
             }
@@ -384,8 +366,8 @@ fn everything_masked_is_a_mean_over_nothing() {
     });
 }
 
-/// With a mask and weights a kernel binds nine buffers, one more than WebGPU promises: such a device is told so, and what it can
-/// do instead.
+/// With a mask and weights a kernel binds nine buffers, one more than WebGPU promises: such a device is told so, and
+/// what it can do instead.
 #[test]
 fn a_mask_with_weights_needs_more_bindings_than_webgpu_promises() {
     let small = own_device(wgpu::Features::empty(), wgpu::Limits::default());
@@ -393,11 +375,11 @@ fn a_mask_with_weights_needs_more_bindings_than_webgpu_promises() {
     let weighted = BceWithLogits::new().weight(w.view()).pos_weight(w.view());
     let tensors = masked(&weighted, &[3, 4], None, |at| at % 2 == 0);
     let want = Want::LOSS | Want::GRAD;
-    match weighted.evaluate_with(&small, &tensors.view(), want) {
-        Ok(answer) => {
-            let cpu = weighted.evaluate_with(&Context::cpu(), &tensors.view(), want).expect("a valid call");
+    match weighted.evaluate(&small, &tensors.view().wants(want)) {
+        Ok(output) => {
+            let cpu = weighted.evaluate(&Context::cpu(), &tensors.view().wants(want)).expect("a valid call");
             let scales = cases::scales(&weighted, &tensors);
-            answers(&answer, &support::compare::wide(&cpu), scales, TOLERANCE).unwrap_or_else(|e| panic!("{e}"));
+            outputs(&output, &compare::wide(&cpu), scales, TOLERANCE).unwrap_or_else(|e| panic!("{e}"));
         }
         Err(error) => {
             assert!(matches!(error, Error::Unsupported { .. }), "{error}");

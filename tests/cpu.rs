@@ -1,10 +1,9 @@
 //! Proves that the CPU path gives the same bits whatever the number of threads, for every loss, variant and reduction.
 
-mod support;
+use deeploss::{Context, Evaluate, Reduction};
 
-use deeploss::{Context, OwnedTensors, Reduction};
-use support::compare::bits;
-use support::{cases, reason, table};
+use crate::support::compare::bits;
+use crate::support::{cases, ensure, reason, table};
 
 /// Several tasks' worth of rows and items; classes last and in the middle; ends of vectors, tiles and tasks.
 #[test]
@@ -17,16 +16,16 @@ fn the_number_of_threads_changes_no_bit() {
     table(|rows| {
         for shape in [&[901, 10][..], &[7, 1003], &[2, 5, 700]] {
             for (name, loss) in cases::variants_of(shape) {
-                let Some(tensors) = cases::sample(&*loss, shape, 5) else { continue };
+                let Some(tensors) = cases::example_inputs(&*loss, shape, 5) else { continue };
                 for reduction in [Reduction::None, Reduction::Mean, Reduction::Sum] {
                     let loss = loss.with_reduction(reduction);
-                    let tensors: OwnedTensors = cases::with_upstream(&*loss, &tensors);
+                    let tensors = cases::with_upstream(&*loss, &tensors);
                     let want = cases::everything(&*loss, &tensors);
-                    let run = || loss.evaluate_with(&ctx, &tensors.view(), want).map_err(reason);
+                    let run = || loss.evaluate(&ctx, &tensors.view().wants(want)).map_err(reason);
                     let outcome = pools.iter().map(|pool| pool.install(run)).collect::<Result<Vec<_>, _>>();
-                    let outcome = outcome.and_then(|answers| {
-                        let differs = answers.iter().any(|answer| bits(answer) != bits(&answers[0]));
-                        if differs { Err("the bits depend on the number of threads".into()) } else { Ok(()) }
+                    let outcome = outcome.and_then(|outputs| {
+                        let same = outputs.iter().all(|output| bits(output) == bits(&outputs[0]));
+                        ensure(same, || "the bits depend on the number of threads")
                     });
                     rows.row(format!("{name} {reduction:?} {shape:?}"), outcome);
                 }

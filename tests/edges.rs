@@ -1,17 +1,17 @@
-//! Proves the documented edges of cross-entropy and negative log-likelihood, on the GPU and on the CPU: infinities and NaN, ignored
-//! rows, means over nothing, weights of 0, a single class.
+//! Proves the documented edges of cross-entropy and negative log-likelihood, on the GPU and on the CPU: infinities and
+//! NaN, ignored rows, means of empty batches, weights of 0, a single class.
 
-mod support;
+use deeploss::internals::OwnedTensors;
+use deeploss::{CrossEntropy, Evaluate, Loss, Nll, Output, Reduction};
+use ndarray::{Array1, Array2, Axis, arr0, array, s};
 
-use deeploss::{Answer, CrossEntropy, Loss, Nll, OwnedTensors, Reduction, Want};
-use ndarray::{Array1, Array2, Axis, array, s};
-use support::values::{close, grads, labels, logits, losses, run, same, unreduced, wide};
-use support::{cases, places, table};
+use crate::support::values::{close, grads, labels, logits, losses, run, same, unreduced, wide};
+use crate::support::{cases, ensure, places, table};
 
 const INF: f32 = f32::INFINITY;
 const NAN: f32 = f32::NAN;
 
-// ---- Infinities and NaN ------------------------------------------------------------------------------------------------------
+// ---- Infinities and NaN ---------------------------------------------------------------------------------------------
 
 /// One row in particular, and what loss and gradient it must have; exact numbers except where they are a fraction.
 #[test]
@@ -44,7 +44,7 @@ fn rows_with_infinities_and_nan_are_what_the_documentation_says() {
         for (place, ctx) in places() {
             for (name, loss, x, label, expected, grad) in &cases {
                 let x = Array2::from_shape_vec((1, x.len()), x.clone()).expect("a row");
-                let answer = run(loss, &ctx, x.view(), array![*label].view());
+                let output = run(loss, &ctx, x.view(), array![*label].view());
                 let rounded = |got: &[f32], expected: &[f32]| {
                     let finite = |v: &f32| if v.is_finite() { (v * 1e6).round() / 1e6 } else { *v };
                     let ordinary = expected.iter().all(|v| !v.is_finite() || v.abs() < 10.0);
@@ -55,34 +55,34 @@ fn rows_with_infinities_and_nan_are_what_the_documentation_says() {
                     };
                     same(&a, &b)
                 };
-                rows.row(format!("{place} {name}, loss"), rounded(&losses(&answer), &[*expected]));
+                rows.row(format!("{place} {name}, loss"), rounded(&losses(&output), &[*expected]));
                 if let Some(grad) = grad {
-                    rows.row(format!("{place} {name}, gradient"), rounded(&grads(&answer), grad));
+                    rows.row(format!("{place} {name}, gradient"), rounded(&grads(&output), grad));
                 }
             }
         }
     });
 }
 
-/// Weight 0 on a masked class that the target spreads to: 0 times infinity makes the loss NaN, the gradient stays what the
-/// other classes make it.
+/// Weight 0 on a masked class that the target spreads to: 0 times infinity makes the loss NaN, the gradient stays what
+/// the other classes make it.
 #[test]
 fn weight_zero_on_a_masked_class_leaves_the_gradient_alone() {
     let smooth = unreduced().label_smoothing(0.3).weight([1.0, 1.0, 0.0]);
     let hard = unreduced().weight([1.0, 1.0, 0.0]);
     table(|rows| {
         for (place, ctx) in places() {
-            let answer = run(&smooth, &ctx, array![[1.0, 1.0, -INF]].view(), array![0_i64].view());
-            rows.row(format!("{place} smoothing, loss"), same(&losses(&answer), &[NAN]));
+            let output = run(&smooth, &ctx, array![[1.0, 1.0, -INF]].view(), array![0_i64].view());
+            rows.row(format!("{place} smoothing, loss"), same(&losses(&output), &[NAN]));
             // A = 0.7 + 2 * 0.1; A / 2 - 0.8 and A / 2 - 0.1.
-            let got = grads(&answer);
+            let got = grads(&output);
             rows.row(
                 format!("{place} smoothing, gradient"),
                 close(&got[..2], &[-0.35, 0.35], 2e-6).and(same(&got[2..], &[0.0])),
             );
-            let answer = run(&hard, &ctx, array![[1.0, 2.0, -INF]].view(), array![2_i64].view());
-            rows.row(format!("{place} class index, loss"), same(&losses(&answer), &[NAN]));
-            rows.row(format!("{place} class index, gradient"), same(&grads(&answer), &[0.0; 3]));
+            let output = run(&hard, &ctx, array![[1.0, 2.0, -INF]].view(), array![2_i64].view());
+            rows.row(format!("{place} class index, loss"), same(&losses(&output), &[NAN]));
+            rows.row(format!("{place} class index, gradient"), same(&grads(&output), &[0.0; 3]));
         }
     });
 }
@@ -98,17 +98,14 @@ fn a_bad_row_touches_no_other() {
                     cases::variants(shape[1]).iter().filter(|(name, _)| name.starts_with("cross_entropy"))
                 {
                     let loss = loss.with_reduction(Reduction::None);
-                    let clean = loss.sample(&shape, 2);
+                    let clean = loss.example_inputs(&shape, 2);
                     for bad in BAD {
-                        let mut spoilt = clean.clone();
-                        spoilt.input.index_axis_mut(Axis(0), 2).fill(bad);
-                        let want = Want::LOSS | Want::GRAD;
-                        let of = |tensors: &OwnedTensors| {
-                            loss.evaluate_with(&ctx, &tensors.view(), want).expect("a valid call")
-                        };
-                        let (before, after) = (of(&clean), of(&spoilt));
-                        let others = |answer: &Answer| {
-                            let rows = [&answer.loss, &answer.grad_input].into_iter().flatten();
+                        let mut corrupt = clean.clone();
+                        corrupt.input.index_axis_mut(Axis(0), 2).fill(bad);
+                        let of = |tensors: &OwnedTensors| loss.evaluate(&ctx, &tensors.view()).expect("a valid call");
+                        let (before, after) = (of(&clean), of(&corrupt));
+                        let others = |output: &Output| {
+                            let rows = [&output.loss, &output.grad_input].into_iter().flatten();
                             rows.flat_map(|part| {
                                 part.axis_iter(Axis(0))
                                     .enumerate()
@@ -118,11 +115,7 @@ fn a_bad_row_touches_no_other() {
                             })
                             .collect::<Vec<_>>()
                         };
-                        let outcome = if others(&before) == others(&after) {
-                            Ok(())
-                        } else {
-                            Err("another row differs".to_owned())
-                        };
+                        let outcome = ensure(others(&before) == others(&after), || "another row differs");
                         rows.row(format!("{place} {name} {bad}"), outcome);
                     }
                 }
@@ -163,11 +156,11 @@ fn masked_classes_are_as_if_they_were_not_there() {
 fn target_probability_zero_on_a_masked_class_contributes_nothing() {
     table(|rows| {
         for (place, ctx) in places() {
-            let answer = run(&unreduced(), &ctx, array![[1.0, 1.0, -INF]].view(), array![[0.5_f32, 0.5, 0.0]].view());
-            rows.row(format!("{place} loss"), close(&losses(&answer), &[2_f64.ln()], 2e-6));
+            let output = run(&unreduced(), &ctx, array![[1.0, 1.0, -INF]].view(), array![[0.5_f32, 0.5, 0.0]].view());
+            rows.row(format!("{place} loss"), close(&losses(&output), &[2_f64.ln()], 2e-6));
             rows.row(
                 format!("{place} gradient"),
-                same(&grads(&answer).iter().map(|g| (g * 1e6).round()).collect::<Vec<_>>(), &[0.0; 3]),
+                same(&grads(&output).iter().map(|g| (g * 1e6).round()).collect::<Vec<_>>(), &[0.0; 3]),
             );
             let on_it = run(&unreduced(), &ctx, array![[1.0, 1.0, -INF]].view(), array![[0.5_f32, 0.0, 0.5]].view());
             rows.row(format!("{place} probability on it"), same(&losses(&on_it), &[INF]));
@@ -175,11 +168,11 @@ fn target_probability_zero_on_a_masked_class_contributes_nothing() {
     });
 }
 
-// ---- Ignored rows and means over nothing -------------------------------------------------------------------------------------
+// ---- Ignored rows and empty batches ---------------------------------------------------------------------------------
 
 /// Whatever an ignored row holds, its loss and gradient are 0, and the others' are what they are without it.
 #[test]
-fn ignored_rows_count_for_nothing_whatever_they_hold() {
+fn ignored_rows_have_no_part_in_the_result_whatever_they_hold() {
     table(|rows| {
         for (place, ctx) in places() {
             for classes in [5, 64] {
@@ -199,22 +192,22 @@ fn ignored_rows_count_for_nothing_whatever_they_hold() {
                                 t[row] = -100;
                             }
                             let kept = [0, 2, 3, 4, 5];
-                            let answer = run(&*loss, &ctx, x.view(), t.view());
+                            let output = run(&*loss, &ctx, x.view(), t.view());
                             let without =
                                 run(&*loss, &ctx, x.select(Axis(0), &kept).view(), t.select(Axis(0), &kept).view());
                             let name = format!("{place} {name} {reduction:?} C = {classes}, filled with {fill}");
-                            let grad = answer.grad_input.as_ref().expect("a gradient");
+                            let grad = output.grad_input.as_ref().expect("a gradient");
                             let ignored: Vec<f32> = grad.select(Axis(0), &[1, 6]).into_iter().collect();
                             rows.row(format!("{name}, ignored"), same(&ignored, &vec![0.0; 2 * classes]));
                             let others: Vec<f32> = grad.select(Axis(0), &kept).into_iter().collect();
                             rows.row(format!("{name}, others"), same(&others, &grads(&without)));
                             let loss: Vec<f32> = match reduction {
                                 Reduction::None => {
-                                    let all = answer.loss.as_ref().expect("a loss");
+                                    let all = output.loss.as_ref().expect("a loss");
                                     rows.row(format!("{name}, ignored loss"), same(&[all[[1]], all[[6]]], &[0.0; 2]));
                                     all.select(Axis(0), &kept).into_iter().collect()
                                 }
-                                _ => losses(&answer),
+                                _ => losses(&output),
                             };
                             let close_enough: Vec<f64> = losses(&without).into_iter().map(f64::from).collect();
                             rows.row(format!("{name}, loss"), close(&loss, &close_enough, 2e-7));
@@ -251,14 +244,14 @@ fn every_ignore_index_ignores_its_rows() {
                     Box::new(Nll::new().reduction(Reduction::None).ignore_indices(ignored.clone())),
                 ];
                 for loss in both {
-                    let answer = run(&*loss, &ctx, x.view(), t.view());
-                    let grad = answer.grad_input.as_ref().expect("a gradient");
+                    let output = run(&*loss, &ctx, x.view(), t.view());
+                    let grad = output.grad_input.as_ref().expect("a gradient");
                     let got: Vec<bool> = grad.axis_iter(Axis(0)).map(|row| row.iter().any(|&g| g != 0.0)).collect();
-                    let outcome = if got == *counts { Ok(()) } else { Err(format!("rows {got:?} count")) };
+                    let outcome = ensure(got == *counts, || format!("rows {got:?} count"));
                     rows.row(format!("{place} {} {ignored:?} {target:?}", loss.info().name), outcome);
                     let mean = run(&*loss.with_reduction(Reduction::Mean), &ctx, x.view(), t.view());
                     let number = counts.iter().filter(|&&counts| counts).count() as f64;
-                    let expected: f64 = losses(&answer).iter().map(|&l| f64::from(l)).sum::<f64>() / number;
+                    let expected: f64 = losses(&output).iter().map(|&l| f64::from(l)).sum::<f64>() / number;
                     rows.row(format!("{place} mean {ignored:?}"), close(&losses(&mean), &[expected], 4e-7));
                 }
             }
@@ -267,7 +260,7 @@ fn every_ignore_index_ignores_its_rows() {
 }
 
 #[test]
-fn a_mean_over_nothing_is_nan_or_what_was_chosen() {
+fn the_mean_of_an_empty_batch_is_nan_or_what_was_chosen() {
     let ignored = array![-100_i64, -100];
     let empty = (Array2::<f32>::zeros((0, 3)), Array1::<i64>::zeros(0));
     table(|rows| {
@@ -329,16 +322,16 @@ fn one_class_has_loss_zero_and_gradient_zero() {
             for x in [0.0_f32, 5.5, -3e38, 1e-40] {
                 let logits = Array2::from_elem((3, 1), x);
                 for loss in [unreduced(), unreduced().label_smoothing(0.4)] {
-                    let answer = run(&loss, &ctx, logits.view(), array![0_i64, 0, -100].view());
+                    let output = run(&loss, &ctx, logits.view(), array![0_i64, 0, -100].view());
                     let name = format!("{place} {x:e} {loss:?}");
-                    rows.row(format!("{name}, loss"), same(&losses(&answer), &[0.0; 3]));
+                    rows.row(format!("{name}, loss"), same(&losses(&output), &[0.0; 3]));
                     rows.row(
                         format!("{name}, gradient"),
-                        same(&grads(&answer).iter().map(|g| (g * 1e6).round()).collect::<Vec<_>>(), &[0.0; 3]),
+                        same(&grads(&output).iter().map(|g| (g * 1e6).round()).collect::<Vec<_>>(), &[0.0; 3]),
                     );
                 }
             }
-            let single = run(&CrossEntropy::new(), &ctx, array![0.5_f32, 1.5].view(), ndarray::arr0(1_i64).view());
+            let single = run(&CrossEntropy::new(), &ctx, array![0.5_f32, 1.5].view(), arr0(1_i64).view());
             rows.row(format!("{place} shape (C)"), close(&losses(&single), &[(-1_f64).exp().ln_1p()], 2e-6));
         }
     });
@@ -351,11 +344,11 @@ fn nll_loss_reads_only_the_labels_element() {
     table(|rows| {
         for (place, ctx) in places() {
             let loss = Nll::new().weight([1.0, 2.0, 4.0]).reduction(Reduction::None);
-            let answer = run(&loss, &ctx, x.view(), array![1_i64, 0, 0].view());
-            rows.row(format!("{place} loss"), same(&losses(&answer), &[3.0, 0.25, INF]));
+            let output = run(&loss, &ctx, x.view(), array![1_i64, 0, 0].view());
+            rows.row(format!("{place} loss"), same(&losses(&output), &[3.0, 0.25, INF]));
             rows.row(
                 format!("{place} gradient"),
-                same(&grads(&answer), &[0.0, -2.0, 0.0, -1.0, 0.0, 0.0, -1.0, 0.0, 0.0]),
+                same(&grads(&output), &[0.0, -2.0, 0.0, -1.0, 0.0, 0.0, -1.0, 0.0, 0.0]),
             );
             let nan = run(&loss, &ctx, x.view(), array![0_i64, 2, 1].view());
             rows.row(format!("{place} NaN"), same(&losses(&nan), &[NAN, NAN, 0.0]));

@@ -1,14 +1,17 @@
-//! Proves that every invalid call is refused with the error that names its argument, what was expected and what was given, on the
-//! GPU and on the CPU alike, and that a message reads as one line that says what to do.
+//! Proves that every invalid call is refused with the error that names its argument, what was expected and what was
+//! given, on the GPU and on the CPU alike; that a message reads as one line that says what to do; and that an error
+//! keeps its source.
 
-mod support;
+use std::error::Error as _;
 
 use deeploss::{
-    Answer, Bce, BceWithLogits, Context, CrossEntropy, Error, Hinge, KlDiv, LOSSES, Loss, MarginRanking, Nll,
-    OptionValue, Options, Problem, Reduction, RowStrategy, SigmoidFocal, TargetKind, Tensors, Want,
+    Bce, BceWithLogits, Context, CrossEntropy, Error, Evaluate, Hinge, INSTALL_A_DRIVER, KlDiv, LOSSES, Loss,
+    MarginRanking, Nll, OptionValue, Options, Output, Prepared, Problem, Reduction, RowStrategy, SigmoidFocal,
+    TargetKind, Tensors, Tuning, Want,
 };
 use ndarray::{Array, ArrayD, IxDyn, arr0, array};
-use support::{cases, gpu, own_device, places, table};
+
+use crate::support::{cases, ensure, gpu, own_device, places, scratch, table};
 
 fn shape(argument: &'static str, expected: &str, got: &str) -> Error {
     Error::Shape { argument, expected: expected.into(), got: got.into() }
@@ -18,8 +21,9 @@ fn value(argument: &'static str, expected: &str, got: &str) -> Error {
     Error::Value { argument, expected: expected.into(), got: got.into() }
 }
 
-/// The error is this one (of what is missing, the argument), and its message holds the argument, what was expected and what was given.
-fn is(got: Result<Answer, Error>, expected: &Error) -> Result<(), String> {
+/// The error is this one (of what is missing, the argument), and its message holds the argument, what was expected and
+/// what was given.
+fn is(got: Result<Output, Error>, expected: &Error) -> Result<(), String> {
     let Err(got) = got else { return Err("accepted".into()) };
     let same_argument =
         matches!((&got, expected), (Error::Missing { argument: a, .. }, Error::Missing { argument: b, .. }) if a == b);
@@ -48,31 +52,31 @@ fn is(got: Result<Answer, Error>, expected: &Error) -> Result<(), String> {
     }
 }
 
-type Call = Box<dyn Fn(&Context) -> Result<Answer, Error>>;
+type Call = Box<dyn Fn(&Context) -> Result<Output, Error>>;
 
 /// A call of a loss with zeros of these shapes; class indices are 0 too.
 fn indices(loss: impl Loss + 'static, input: &[usize], target: &[usize], want: Want) -> Call {
     let (input, target) = (ArrayD::<f32>::zeros(IxDyn(input)), ArrayD::<i64>::zeros(IxDyn(target)));
-    Box::new(move |ctx| loss.evaluate_with(ctx, &Tensors::new(input.view(), target.view()), want))
+    Box::new(move |ctx| loss.evaluate(ctx, &Tensors::new(input.view(), target.view()).wants(want)))
 }
 
 fn values(loss: impl Loss + 'static, input: &[usize], target: &[usize], want: Want) -> Call {
     let (input, target) = (ArrayD::<f32>::zeros(IxDyn(input)), ArrayD::<f32>::zeros(IxDyn(target)));
-    Box::new(move |ctx| loss.evaluate_with(ctx, &Tensors::new(input.view(), target.view()), want))
+    Box::new(move |ctx| loss.evaluate(ctx, &Tensors::new(input.view(), target.view()).wants(want)))
 }
 
 fn upstream(loss: impl Loss + 'static, input: &[usize], upstream: &[usize]) -> Call {
     let (input, target) = (ArrayD::<f32>::zeros(IxDyn(input)), ArrayD::<i64>::zeros(IxDyn(&input[..1])));
     let upstream = ArrayD::<f32>::zeros(IxDyn(upstream));
     Box::new(move |ctx| {
-        loss.evaluate_with(ctx, &Tensors::new(input.view(), target.view()).grad_output(upstream.view()), Want::GRAD)
+        loss.evaluate(ctx, &Tensors::new(input.view(), target.view()).grad_output(upstream.view()).wants(Want::GRAD))
     })
 }
 
 fn labels(loss: impl Loss + 'static, labels: Vec<i64>, classes: usize) -> Call {
     let input = ArrayD::<f32>::zeros(IxDyn(&[labels.len(), classes]));
     let target = Array::from_vec(labels);
-    Box::new(move |ctx| loss.evaluate_with(ctx, &Tensors::new(input.view(), target.view()), Want::LOSS | Want::GRAD))
+    Box::new(move |ctx| loss.evaluate(ctx, &Tensors::new(input.view(), target.view())))
 }
 
 fn rows_of_classes() -> Vec<(&'static str, Call, Error)> {
@@ -172,11 +176,6 @@ fn elements() -> Vec<(&'static str, Call, Error)> {
     let six = ArrayD::<f32>::zeros(IxDyn(&[6]));
     vec![
         (
-            "labels",
-            indices(Hinge::new(), &[2, 3], &[2, 3], both),
-            value("target", "floating-point values", "class indices"),
-        ),
-        (
             "a target of another shape",
             values(BceWithLogits::new(), &[2, 3], &[3], both),
             shape("target", "[2, 3]", "[3]"),
@@ -226,16 +225,16 @@ fn tensors_that_a_loss_does_not_take_are_refused() {
     table(|rows| {
         for (place, ctx) in places() {
             for (name, loss) in cases::variants(4) {
-                let tensors = loss.sample(&[3, 4], 1);
-                let takes_mask = loss.kernel(&cases::problem(&tensors, Want::LOSS).with_ignore_mask()).is_ok();
+                let tensors = loss.example_inputs(&[3, 4], 1);
+                let takes_mask = loss.lower(&cases::problem(&tensors, Want::LOSS).with_ignore_mask()).is_ok();
                 let mask = ArrayD::from_elem(IxDyn(&[3, 4]), false);
-                let got = loss.evaluate_with(&ctx, &tensors.view().ignore_mask(mask.view()), Want::LOSS);
+                let got = loss.evaluate(&ctx, &tensors.view().ignore_mask(mask.view()).wants(Want::LOSS));
                 let right = takes_mask || matches!(&got, Err(Error::Value { argument: "ignore_mask", .. }));
-                rows.row(format!("{place} {name} mask"), if right { Ok(()) } else { Err(format!("{got:?}")) });
+                rows.row(format!("{place} {name} mask"), ensure(right, || format!("{got:?}")));
                 if tensors.input2.is_none() {
-                    let got = loss.evaluate_with(&ctx, &tensors.view().input2(tensors.input.view()), Want::LOSS);
+                    let got = loss.evaluate(&ctx, &tensors.view().input2(tensors.input.view()).wants(Want::LOSS));
                     let right = matches!(&got, Err(Error::Value { argument: "input2", .. }));
-                    rows.row(format!("{place} {name} input2"), if right { Ok(()) } else { Err(format!("{got:?}")) });
+                    rows.row(format!("{place} {name} input2"), ensure(right, || format!("{got:?}")));
                 }
             }
         }
@@ -250,7 +249,7 @@ fn a_mask_has_the_inputs_shape() {
             let loss = BceWithLogits::new();
             let (x, t) = (array![[0.0_f32, 1.0]], array![[1.0_f32, 0.0]]);
             let mask = array![true, false];
-            let got = loss.evaluate_with(&ctx, &Tensors::new(x.view(), t.view()).ignore_mask(mask.view()), Want::LOSS);
+            let got = loss.evaluate(&ctx, &Tensors::new(x.view(), t.view()).ignore_mask(mask.view()).wants(Want::LOSS));
             rows.row(place, is(got, &shape("ignore_mask", "[1, 2]", "[2]")));
         }
     });
@@ -265,12 +264,12 @@ fn values_that_a_loss_is_not_defined_for_are_refused() {
             for bad in [-0.001_f32, 1.001, f32::NAN, f32::INFINITY, -f32::INFINITY] {
                 let wrong = array![0.5_f32, bad, 0.0];
                 for (argument, x, t) in [("input", &wrong, &good), ("target", &good, &wrong)] {
-                    let got = Bce::new().evaluate(&ctx, x.view(), t.view());
+                    let got = Bce::new().evaluate(&ctx, &Tensors::new(x.view(), t.view()));
                     let outcome = match &got {
                         Err(error @ Error::Value { argument: named, .. }) if *named == argument => {
                             let message = error.to_string();
                             let said = message.contains(&bad.to_string()) && message.contains('1');
-                            if said { Ok(()) } else { Err(message) }
+                            ensure(said, || message)
                         }
                         other => Err(format!("{other:?}")),
                     };
@@ -294,7 +293,7 @@ fn wrong_options_are_refused_by_name() {
         ("ignore_index", text("none"), value("ignore_index", "a number", "Text(\"none\")")),
         ("label_smoothing", OptionValue::Flag(true), value("label_smoothing", "a number", "Flag(true)")),
         ("weight", number(2.0), value("weight", "a tensor", "Number(2.0)")),
-        ("weight", OptionValue::Tensor(ArrayD::zeros(IxDyn(&[2, 3]))), shape("weight", "(C)", "[2, 3]")),
+        ("weight", ArrayD::zeros(IxDyn(&[2, 3])).into(), shape("weight", "(C)", "[2, 3]")),
     ];
     let cross_entropy = LOSSES.iter().find(|info| info.name == "cross_entropy").expect("a loss of the table");
     table(|rows| {
@@ -309,14 +308,14 @@ fn wrong_options_are_refused_by_name() {
         for info in LOSSES {
             let got = (info.from_options)(&Options::from([("no such option", OptionValue::Number(1.0))]));
             let right = matches!(&got, Err(Error::Value { argument: "options", got, .. }) if got == "no such option");
-            rows.row(info.name, if right { Ok(()) } else { Err("an unknown option is accepted".into()) });
+            rows.row(info.name, ensure(right, || "an unknown option is accepted"));
             let plain = (info.from_options)(&Options::default());
             rows.row(format!("{} without options", info.name), plain.map(|_| ()).map_err(|e| e.to_string()));
         }
     });
 }
 
-// ---- What the machine cannot do ----------------------------------------------------------------------------------------------
+// ---- What the machine cannot do -------------------------------------------------------------------------------------
 
 /// Valid, but not here: the error says so, and is not the caller's fault.
 #[test]
@@ -325,7 +324,7 @@ fn what_the_machine_cannot_do_is_unsupported() {
     let small = wgpu::Limits { max_storage_buffer_binding_size: 1 << 12, ..wgpu::Limits::default() };
     let small = own_device(wgpu::Features::empty(), small);
     let loss = CrossEntropy::new();
-    let forced = |lanes| loss.prepare_with(gpu(), &problem, Some(RowStrategy::Workgroup { lanes })).map(|_| ());
+    let forced = |lanes| loss.prepare_with(&gpu(), &problem, Some(RowStrategy::Workgroup { lanes })).map(|_| ());
     let outcomes = [
         ("a prepared call on the CPU", loss.prepare(&Context::cpu(), &problem).map(|_| ()), "CPU"),
         ("48 lanes", forced(48), "48"),
@@ -354,7 +353,7 @@ fn what_the_machine_cannot_do_is_unsupported() {
             let outcome = match outcome {
                 Err(error @ Error::Unsupported { .. }) if !error.is_invalid_input() => {
                     let message = error.to_string();
-                    if message.contains(word) { Ok(()) } else { Err(format!("`{message}` lacks {word}")) }
+                    ensure(message.contains(word), || format!("`{message}` lacks {word}"))
                 }
                 other => Err(format!("{other:?}")),
             };
@@ -366,18 +365,22 @@ fn what_the_machine_cannot_do_is_unsupported() {
 /// Preparing checks what evaluating checks.
 #[test]
 fn preparing_an_invalid_problem_is_refused_too() {
-    let refused = |got: Result<deeploss::Prepared, Error>, expected: &Error| match got {
+    let refused = |got: Result<Prepared, Error>, expected: &Error| match got {
         Err(error) if error == *expected => Ok(()),
         other => Err(format!("{:?}", other.map(|_| "prepared"))),
     };
     table(|rows| {
         let ce = CrossEntropy::new;
         let no_axis = value("class_axis", "an axis of the input, 0..2", "5");
-        rows.row("axis", refused(ce().class_axis(5).prepare(gpu(), &Problem::rows(2, 3)), &no_axis));
+        rows.row("axis", refused(ce().class_axis(5).prepare(&gpu(), &Problem::rows(2, 3)), &no_axis));
         let weight = shape("weight", "[3]", "[2]");
-        rows.row("weight", refused(ce().weight([1.0; 2]).prepare(gpu(), &Problem::rows(2, 3)), &weight));
+        rows.row("weight", refused(ce().weight([1.0; 2]).prepare(&gpu(), &Problem::rows(2, 3)), &weight));
         let indices = value("target", "class indices", "floating-point values");
-        rows.row("target", refused(Nll::new().prepare(gpu(), &Problem::new(&[2, 3], TargetKind::Values)), &indices));
+        rows.row("target", refused(Nll::new().prepare(&gpu(), &Problem::new(&[2, 3], TargetKind::Values)), &indices));
+        // Host arrays of integers are converted; a buffer of them is not.
+        let values = value("target", "floating-point values", "class indices");
+        let labels = Problem::new(&[2, 3], TargetKind::Indices);
+        rows.row("integers", refused(Hinge::new().prepare(&gpu(), &labels), &values));
     });
 }
 
@@ -388,8 +391,8 @@ fn messages_of_every_error_say_what_to_do() {
         (Error::Target { row: 3, value: 9, classes: 5 }, "correct the label or ignore it"),
         (Error::Invalid { argument: "target", count: 2, first: 7, value: "-1".into() }, "correct or ignore them"),
         (Error::Missing { argument: "loss", why: "give a buffer for it" }, "give a buffer for it"),
-        (Error::NoAdapter { searched: "vulkan".into(), install: deeploss::INSTALL_A_DRIVER }, "mesa-vulkan-drivers"),
-        (Error::Device("lost".into()), "see the log"),
+        (Error::NoAdapter { searched: "vulkan".into(), install: INSTALL_A_DRIVER }, "mesa-vulkan-drivers"),
+        (Error::device("lost"), "see the log"),
     ];
     for (error, word) in errors {
         let message = error.to_string();
@@ -397,6 +400,24 @@ fn messages_of_every_error_say_what_to_do() {
         assert!(!message.ends_with('.') && !message.contains('\n'), "{message}");
     }
     // A scalar target is a shape like others.
-    let got = CrossEntropy::new().evaluate(&Context::cpu(), array![1.0_f32, 2.0].view(), arr0(5_i64).view());
+    let (logits, label) = (array![1.0_f32, 2.0], arr0(5_i64));
+    let got = CrossEntropy::new().evaluate(&Context::cpu(), &Tensors::new(logits.view(), label.view()));
     assert_eq!(got, Err(Error::Target { row: 0, value: 5, classes: 2 }));
+}
+
+/// What the system said is kept, for callers that look into it.
+#[test]
+fn errors_keep_their_source() {
+    let nowhere = scratch().join("no such folder").join("file.tuning");
+    let system = std::fs::read(&nowhere).expect_err("there is no such file").to_string();
+    for error in [
+        Tuning::load(&nowhere).expect_err("there is no such file"),
+        Tuning::default().save(&nowhere).expect_err("there is no such folder"),
+    ] {
+        assert!(matches!(error, Error::File { .. }), "{error:?}");
+        assert_eq!(error.source().map(ToString::to_string), Some(system.clone()), "{error:?}");
+    }
+    let lost = Error::device_caused("the device is lost", std::io::Error::other("out of memory"));
+    assert_eq!(lost.source().map(ToString::to_string).as_deref(), Some("out of memory"));
+    assert!(Error::device("lost").source().is_none());
 }

@@ -1,25 +1,27 @@
-//! Proves that the gradients are those of the loss: central differences in f64 through the CPU reference, for every loss, variant
-//! and reduction, with respect to everything that has a gradient, under an upstream gradient too. The kernels follow by parity.rs.
+//! Proves that the gradients are those of the loss: central differences in f64 through the CPU reference, for every
+//! loss, variant and reduction, with respect to everything that has a gradient, under an upstream gradient too. The
+//! kernels follow by parity.rs.
 
-mod support;
-
-use deeploss::{Answer, Loss, OwnedTarget, OwnedTensors, Want, reference};
+use deeploss::internals::{OwnedTarget, OwnedTensors};
+use deeploss::{Evaluate, Loss, Output, Want};
 use ndarray::ArrayD;
-use support::compare::bits;
-use support::{cases, reason, table};
 
-/// Central differences with steps h and 2 h, extrapolated: the error is of order h^4 f^(5), and 1e-16 f / h from rounding.
+use crate::support::compare::bits;
+use crate::support::{cases, ensure, reason, table};
+
+/// Central differences with steps h and 2 h, extrapolated: the error is of order h^4 f^(5), and 1e-16 f / h from
+/// rounding.
 const STEP: f64 = 1e-5;
 const ALLOWED: f64 = 1e-7;
 
 /// Where a derivative can be taken.
 type Part = fn(&mut OwnedTensors<f64>) -> Option<&mut ArrayD<f64>>;
 
-fn parts(answer: Answer<f64>) -> [(&'static str, Option<ArrayD<f64>>, Part); 3] {
+fn parts(output: Output<f64>) -> [(&'static str, Option<ArrayD<f64>>, Part); 3] {
     [
-        ("grad_input", answer.grad_input, |tensors| Some(&mut tensors.input)),
-        ("grad_input2", answer.grad_input2, |tensors| tensors.input2.as_mut()),
-        ("grad_target", answer.grad_target, |tensors| match &mut tensors.target {
+        ("grad_input", output.grad_input, |tensors| Some(&mut tensors.input)),
+        ("grad_input2", output.grad_input2, |tensors| tensors.input2.as_mut()),
+        ("grad_target", output.grad_target, |tensors| match &mut tensors.target {
             OwnedTarget::Values(values) => Some(values),
             OwnedTarget::Indices(_) => None,
         }),
@@ -28,7 +30,7 @@ fn parts(answer: Answer<f64>) -> [(&'static str, Option<ArrayD<f64>>, Part); 3] 
 
 /// sum(loss * grad_output), of which the gradients are.
 fn objective(loss: &dyn Loss, tensors: &OwnedTensors<f64>) -> Result<f64, String> {
-    let losses = reference::evaluate(loss, &tensors.view(), Want::LOSS).map_err(reason)?.loss.ok_or("no loss")?;
+    let losses = loss.reference(&tensors.view().wants(Want::LOSS)).map_err(reason)?.loss.ok_or("no loss")?;
     Ok(match &tensors.grad_output {
         Some(upstream) => (losses * upstream).sum(),
         None => losses.sum(),
@@ -38,14 +40,14 @@ fn objective(loss: &dyn Loss, tensors: &OwnedTensors<f64>) -> Result<f64, String
 fn check(loss: &dyn Loss, tensors: &OwnedTensors) -> Result<(), String> {
     let want = cases::everything(loss, tensors);
     let tensors = tensors.to_f64();
-    let answer = reference::evaluate(loss, &tensors.view(), want).map_err(reason)?;
-    let over_nothing = objective(loss, &tensors)?.is_nan();
-    for (name, gradient, part) in parts(answer) {
+    let output = loss.reference(&tensors.view().wants(want)).map_err(reason)?;
+    let empty = objective(loss, &tensors)?.is_nan();
+    for (name, gradient, part) in parts(output) {
         for (index, &exact) in gradient.iter().flatten().enumerate() {
-            if over_nothing {
-                // Every row of so small a sample may be ignored: the mean is NaN, its gradient 0.
+            if empty {
+                // Every row of such a small batch may be ignored: the mean is NaN, its gradient 0.
                 if exact != 0.0 {
-                    return Err(format!("{name}[{index}] is {exact:e} where the mean is over nothing"));
+                    return Err(format!("{name}[{index}] is {exact:e} where the mean is that of an empty batch"));
                 }
                 continue;
             }
@@ -74,7 +76,7 @@ fn gradients_are_the_derivatives_of_the_loss() {
     table(|rows| {
         for shape in SHAPES {
             for (name, loss) in cases::variants_of(shape) {
-                let Some(tensors) = cases::sample(&*loss, shape, 17) else { continue };
+                let Some(tensors) = cases::example_inputs(&*loss, shape, 17) else { continue };
                 for (reduction, loss) in cases::reductions(&*loss, &tensors) {
                     let name = format!("{name} {reduction:?} {shape:?}");
                     rows.row(&name, check(&*loss, &tensors));
@@ -91,12 +93,12 @@ fn gradients_are_the_derivatives_of_the_loss() {
 fn outputs_do_not_depend_on_each_other() {
     table(|rows| {
         for (name, loss) in cases::variants(5) {
-            let tensors = cases::sample(&*loss, &[4, 5], 8).expect("every loss takes (N, C)");
+            let tensors = cases::example_inputs(&*loss, &[4, 5], 8).expect("every loss takes (N, C)");
             let wide = tensors.to_f64();
-            let of = |want| reference::evaluate(&*loss, &wide.view(), want).expect("a sample");
+            let of = |want| loss.reference(&wide.view().wants(want)).expect("a sample");
             let all = of(cases::everything(&*loss, &tensors));
             for want in cases::wants(&*loss, &tensors) {
-                let expected = Answer {
+                let expected = Output {
                     loss: all.loss.clone().filter(|_| want.contains(Want::LOSS)),
                     grad_input: all.grad_input.clone().filter(|_| want.contains(Want::GRAD)),
                     grad_input2: all.grad_input2.clone().filter(|_| want.contains(Want::GRAD_INPUT2)),
@@ -104,7 +106,7 @@ fn outputs_do_not_depend_on_each_other() {
                     stats: None,
                 };
                 let same = bits(&of(want)) == bits(&expected);
-                rows.row(format!("{name} {want:?}"), if same { Ok(()) } else { Err("differs".into()) });
+                rows.row(format!("{name} {want:?}"), ensure(same, || "differs"));
             }
         }
     });

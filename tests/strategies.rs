@@ -1,20 +1,15 @@
-//! Proves that every way of sharing rows out among invocations gives the reference's values, on every shape it serves, and that
-//! the same inputs give the same bits: run after run, and whatever else the submit holds.
+//! Proves that every way of mapping rows to invocations gives the reference's values, on every shape it serves, and
+//! that the same inputs give the same bits: run after run, and whatever else the submit holds.
 
-mod support;
+use deeploss::{Error, Evaluate, RowStrategy, Want};
 
-use deeploss::{AdapterFacts, Error, RowStrategy, Want, reference};
-use support::compare::{TOLERANCE, answers, bits};
-use support::resident::{self, Resident};
-use support::{cases, gpu, reason, table};
+use crate::support::compare::{TOLERANCE, bits, outputs};
+use crate::support::resident::{self, Resident};
+use crate::support::{cases, ensure, facts, gpu, reason, table};
 
-fn facts() -> &'static AdapterFacts {
-    gpu().facts().expect("a GPU context")
-}
-
-/// Every kind of strategy, each with shapes that it serves: around one quad per lane, with and without whole quads, several blocks
-/// per lane, a class axis that is not last. The size of a subgroup is the adapter's; where it varies, or there is none, there is no
-/// such strategy. Few rows: on a CPU adapter a barrier costs more than the arithmetic.
+/// Every kind of strategy, each with shapes that it serves: around four classes per lane, with and without whole fours,
+/// several blocks per lane, a class axis that is not last. The size of a subgroup is the adapter's; where it varies, or
+/// there is none, there is no such strategy. Few rows: on a CPU adapter a barrier costs more than the arithmetic.
 fn strategies() -> Vec<(RowStrategy, Vec<&'static [usize]>)> {
     let mut all: Vec<(RowStrategy, Vec<&'static [usize]>)> = vec![
         (RowStrategy::Thread, vec![&[2, 1], &[3, 5], &[2, 33], &[1, 70, 3]]),
@@ -34,35 +29,37 @@ fn strategies() -> Vec<(RowStrategy, Vec<&'static [usize]>)> {
     all
 }
 
-/// Every variant at one length, at the others the losses' plainest and fullest.
-#[test]
-fn every_strategy_computes_what_the_reference_computes() {
+/// Every variant at one length, the losses' plainest and fullest at the first of each strategy, at the others the
+/// fullest.
+fn check(is_chosen: impl Fn(RowStrategy) -> bool) {
     table(|rows| {
-        for (strategy, shapes) in strategies() {
-            for shape in shapes {
+        for (strategy, shapes) in strategies().into_iter().filter(|(strategy, _)| is_chosen(*strategy)) {
+            for (number, shape) in shapes.into_iter().enumerate() {
                 for (name, loss) in cases::variants(shape[1]) {
-                    let sample = cases::sample(&*loss, shape, 11).filter(|tensors| cases::has_rows(&*loss, tensors));
+                    let sample =
+                        cases::example_inputs(&*loss, shape, 11).filter(|tensors| cases::has_rows(&*loss, tensors));
                     let chosen = (shape == [2, 260] && matches!(strategy, RowStrategy::Subgroup { .. }))
-                        || cases::is_first_or_last(&*loss, shape[1]);
+                        || (number == 0 && cases::is_first_or_last(&*loss, shape[1]))
+                        || cases::is_last(&*loss, shape[1]);
                     let Some(tensors) = sample.filter(|_| chosen) else { continue };
                     let tensors = cases::with_upstream(&*loss, &tensors);
                     let want = cases::everything(&*loss, &tensors);
                     let compared = || {
                         let problem = cases::problem(&tensors, want);
-                        let prepared = match loss.prepare_with(gpu(), &problem, Some(strategy)) {
-                            // Lists of labels are compared class by class: never kept, split or tiled, and long for few lanes.
+                        let prepared = match loss.prepare_with(&gpu(), &problem, Some(strategy)) {
+                            // Lists of labels are compared class by class: never kept, split or tiled, and long for few
+                            // lanes.
                             Err(Error::Unsupported { .. }) if loss.info().name == "multilabel_margin_loss" => {
                                 return Ok(());
                             }
                             prepared => prepared.map_err(reason)?,
                         };
-                        let resident = Resident::new(gpu(), &*loss, &tensors, want).map_err(reason)?;
-                        let got = resident.run(gpu(), &prepared).map_err(reason)?;
-                        if prepared.plan().strategy.0 != strategy {
-                            return Err(format!("runs as {:?}", prepared.plan().strategy));
-                        }
-                        let oracle = reference::evaluate(&*loss, &tensors.to_f64().view(), want).map_err(reason)?;
-                        answers(&got, &oracle, cases::scales(&*loss, &tensors), TOLERANCE)
+                        let resident = Resident::new(&gpu(), &*loss, &tensors, want).map_err(reason)?;
+                        let got = resident.run(&gpu(), &prepared).map_err(reason)?;
+                        let runs_as = prepared.plan().strategy();
+                        ensure(runs_as == strategy, || format!("runs as {runs_as:?}"))?;
+                        let oracle = loss.reference(&tensors.to_f64().view().wants(want)).map_err(reason)?;
+                        outputs(&got, &oracle, cases::scales(&*loss, &tensors), TOLERANCE)
                     };
                     rows.row(format!("{name} {shape:?} {strategy:?}"), compared());
                 }
@@ -71,24 +68,38 @@ fn every_strategy_computes_what_the_reference_computes() {
     });
 }
 
-/// Enough rows for several records of the reduction; enough classes for a group of lanes.
+fn waits_at_barriers(strategy: RowStrategy) -> bool {
+    matches!(strategy, RowStrategy::Workgroup { .. } | RowStrategy::Kept { .. })
+}
+
+// Two tests, which run side by side.
+
+#[test]
+fn every_strategy_without_barriers_computes_what_the_reference_computes() {
+    check(|strategy| !waits_at_barriers(strategy));
+}
+
+#[test]
+fn every_strategy_with_barriers_computes_what_the_reference_computes() {
+    check(waits_at_barriers);
+}
+
+/// Enough rows for several partial sums of the reduction; enough classes for a group of lanes.
 #[test]
 fn the_same_bits_in_a_hundred_runs() {
     const RUNS: usize = 100;
     table(|rows| {
         for shape in [[10_000, 3], [5, 1003]] {
             for (name, loss) in cases::fullest(shape[1]) {
-                let tensors = cases::sample(&*loss, &shape, 5).expect("every loss takes (N, C)");
+                let tensors = cases::example_inputs(&*loss, &shape, 5).expect("every loss takes (N, C)");
                 let want = cases::everything(&*loss, &tensors);
                 let outcome = (|| {
-                    let prepared = loss.prepare(gpu(), &cases::problem(&tensors, want)).map_err(reason)?;
-                    let resident = Resident::new(gpu(), &*loss, &tensors, want).map_err(reason)?;
-                    let first = bits(&resident.run(gpu(), &prepared).map_err(reason)?);
+                    let prepared = loss.prepare(&gpu(), &cases::problem(&tensors, want)).map_err(reason)?;
+                    let resident = Resident::new(&gpu(), &*loss, &tensors, want).map_err(reason)?;
+                    let first = bits(&resident.run(&gpu(), &prepared).map_err(reason)?);
                     for run in 1..RUNS {
-                        let again = bits(&resident.run(gpu(), &prepared).map_err(reason)?);
-                        if again != first {
-                            return Err(format!("run {run} gives other bits than the first"));
-                        }
+                        let again = bits(&resident.run(&gpu(), &prepared).map_err(reason)?);
+                        ensure(again == first, || format!("run {run} gives other bits than the first"))?;
                     }
                     Ok(())
                 })();
@@ -98,37 +109,37 @@ fn the_same_bits_in_a_hundred_runs() {
     });
 }
 
-/// All calls in one encoder, then all again the other way round: each result is what the call gives alone. The same call
-/// prepared once and recorded with two sets of buffers is among them, as its records share scratch.
+/// All calls in one encoder, then all again the other way round: each result is what the call gives alone. The same
+/// call prepared once and recorded with two sets of buffers is among them, as its records share scratch.
 #[test]
 fn the_same_bits_among_other_dispatches_in_one_submit() {
     let mut calls = Vec::new();
     for shape in [[9000, 3], [4, 257]] {
         for (name, loss) in cases::fullest(shape[1]) {
-            let other = cases::sample(&*loss, &shape, 22).expect("every loss takes (N, C)");
-            let tensors = cases::sample(&*loss, &shape, 21).expect("every loss takes (N, C)");
+            let other = cases::example_inputs(&*loss, &shape, 22).expect("every loss takes (N, C)");
+            let tensors = cases::example_inputs(&*loss, &shape, 21).expect("every loss takes (N, C)");
             let want = Want::LOSS | Want::GRAD;
-            let prepared = loss.prepare(gpu(), &cases::problem(&tensors, want)).expect("a sample");
+            let prepared = loss.prepare(&gpu(), &cases::problem(&tensors, want)).expect("a sample");
             let both = [tensors, other].map(|tensors| {
-                let alone = resident::run(gpu(), &*loss, &tensors, want, None).expect("a sample");
-                (Resident::new(gpu(), &*loss, &tensors, want).expect("a sample"), bits(&alone))
+                let alone = resident::run(&gpu(), &*loss, &tensors, want, None).expect("a sample");
+                (Resident::new(&gpu(), &*loss, &tensors, want).expect("a sample"), bits(&alone))
             });
             calls.push((format!("{name} {shape:?}"), prepared, both));
         }
     }
-    let mut encoder = resident::encoder(gpu());
+    let mut encoder = resident::encoder(&gpu());
     let recorded = calls.iter().chain(calls.iter().rev());
     for (name, prepared, both) in recorded {
         for (buffers, _) in both {
             prepared.record(&mut encoder, &buffers.buffers()).unwrap_or_else(|e| panic!("{name}: {e}"));
         }
     }
-    resident::submit(gpu(), encoder);
+    resident::submit(&gpu(), encoder);
     table(|rows| {
         for (name, _, both) in &calls {
             for (number, (buffers, alone)) in both.iter().enumerate() {
-                let same = bits(&buffers.answer(&buffers.download(gpu()))) == *alone;
-                let outcome = if same { Ok(()) } else { Err("other bits than alone".into()) };
+                let same = bits(&buffers.output(&buffers.download(&gpu()))) == *alone;
+                let outcome = ensure(same, || "other bits than alone");
                 rows.row(format!("{name} buffers {number}"), outcome);
             }
         }

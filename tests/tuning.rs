@@ -1,21 +1,21 @@
-//! What a context is tuned with: the file and what it refuses, measuring once, falling back to the table, kernels with and without
-//! runtime checks.
+//! What a context is tuned with: the file and what it refuses, measuring once, falling back to the table, kernels with
+//! and without runtime checks.
 
-mod support;
+use std::path::PathBuf;
 
-use std::path::{Path, PathBuf};
-
+use deeploss::internals::OwnedTarget;
 use deeploss::{
-    AdapterFacts, Context, CrossEntropy, Dtype, Error, Hinge, Loss, Nll, OwnedTarget, Plan, Problem, RowStrategy,
-    TargetKind, Tuning, Want, autotune, measure,
+    AdapterFacts, Context, CrossEntropy, Dtype, Error, Evaluate, Hinge, Loss, Nll, Plan, Prepared, Problem,
+    RowStrategy, TargetKind, Tuning, Want, autotune, measure,
 };
-use support::compare::bits;
-use support::resident::Resident;
-use support::{cases, gpu, reason, table};
+
+use crate::support::compare::bits;
+use crate::support::resident::{self, Resident};
+use crate::support::{cases, facts, gpu, own_device, reason, scratch, table, wgsl};
 
 /// A path for one test, where nothing is.
 fn path(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.tuning"));
+    let path = scratch().join(format!("{name}.tuning"));
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{}: {error}", path.display()),
         _ => path,
@@ -23,8 +23,12 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// What a call on this context runs as, and why.
-fn strategy(ctx: &Context, problem: &Problem) -> (RowStrategy, &'static str) {
-    CrossEntropy::new().prepare(ctx, problem).expect("a problem for cross-entropy").plan().strategy
+fn strategy(ctx: &Context, problem: &Problem) -> (RowStrategy, String) {
+    chosen(&CrossEntropy::new().prepare(ctx, problem).expect("a problem for cross-entropy"))
+}
+
+fn chosen(prepared: &Prepared) -> (RowStrategy, String) {
+    (prepared.plan().strategy(), prepared.plan().reason().to_owned())
 }
 
 const TUNED: &str = "chosen by the tuning";
@@ -55,7 +59,7 @@ fn a_file_holds_what_was_saved() {
     // Like rows share an entry: 513 to 1024.
     assert_eq!(read.get(&ce, &Problem::rows(513, 10)), Some(RowStrategy::Tile { rows: 2 }));
     assert_eq!(read.get(&ce, &Problem::rows(512, 10)), None);
-    let beside = std::fs::read_dir(env!("CARGO_TARGET_TMPDIR")).expect("the target directory").flatten();
+    let beside = std::fs::read_dir(scratch()).expect("the target directory").flatten();
     let left: Vec<_> = beside.map(|f| f.file_name()).filter(|n| n.to_string_lossy().ends_with(".new")).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("round_trip")), "{left:?}");
 }
@@ -65,10 +69,10 @@ fn element_wise_losses_have_nothing_to_tune() {
     let problem = Problem::new(&[8], TargetKind::Values);
     let inserted = Tuning::default().insert(&Hinge::new(), &problem, RowStrategy::Thread);
     assert!(matches!(inserted, Err(Error::Unsupported { .. })), "{inserted:?}");
-    let measured = measure(gpu(), &Hinge::new(), &problem);
+    let measured = measure(&gpu(), &Hinge::new(), &problem);
     assert!(matches!(measured, Err(Error::Unsupported { .. })), "{measured:?}");
     let path = path("element_wise");
-    autotune(gpu(), &Hinge::new(), &problem, &path).expect("nothing to do");
+    autotune(&gpu(), &Hinge::new(), &problem, &path).expect("nothing to do");
     assert!(!path.exists());
 }
 
@@ -107,10 +111,10 @@ fn a_broken_file_is_refused() {
         std::fs::write(&path, &text).expect("a file in the target directory");
         let results = [
             Tuning::load(&path).map(|_| ()),
-            autotune(gpu(), &CrossEntropy::new(), &Problem::rows(1024, 10), &path).map(|_| ()),
+            autotune(&gpu(), &CrossEntropy::new(), &Problem::rows(1024, 10), &path).map(|_| ()),
         ];
         for refused in results {
-            let Err(Error::File { path: named, detail }) = refused else { panic!("{text:?} gives {refused:?}") };
+            let Err(Error::File { path: named, detail, .. }) = refused else { panic!("{text:?} gives {refused:?}") };
             assert_eq!(named, path.display().to_string());
             assert!(detail.contains(line), "{text:?}: {detail}");
         }
@@ -131,14 +135,14 @@ fn a_foreign_file_changes_nothing() {
         let entry = "cross_entropy indices f32 f32 loss+grad 1024x10 last workgroup:64";
         let text = format!("deeploss tuning, {origin}\n{entry}\n");
         std::fs::write(&path, &text).expect("a file in the target directory");
-        let refused = autotune(gpu(), &CrossEntropy::new(), &problem, &path);
+        let refused = autotune(&gpu(), &CrossEntropy::new(), &problem, &path);
         let Err(Error::File { detail, .. }) = refused else { panic!("{origin}: {refused:?}") };
         assert!(detail.contains(origin), "{detail}");
         assert_eq!(std::fs::read_to_string(&path).expect("the file"), text, "the file was changed");
         let tuning = Tuning::load(&path).expect("good syntax").runtime_checks(false);
         let ctx = gpu().with_tuning(tuning);
         assert_eq!(ctx.tuning(), &Tuning::default().runtime_checks(false));
-        assert_eq!(strategy(&ctx, &problem), strategy(gpu(), &problem));
+        assert_eq!(strategy(&ctx, &problem), strategy(&gpu(), &problem));
     }
 }
 
@@ -149,20 +153,21 @@ fn calls_follow_the_tuning_unless_forced() {
     let lanes = RowStrategy::Workgroup { lanes: 128 };
     tuning.insert(&loss, &problem, lanes).expect("a loss over rows");
     let ctx = gpu().with_tuning(tuning);
-    assert_eq!(strategy(&ctx, &problem), (lanes, TUNED));
+    assert_eq!(strategy(&ctx, &problem), (lanes, TUNED.to_owned()));
     let forced = loss.prepare_with(&ctx, &problem, Some(RowStrategy::Thread)).expect("threads serve everywhere");
-    assert_eq!(forced.plan().strategy, (RowStrategy::Thread, "forced by the caller"));
+    assert_eq!(chosen(&forced), (RowStrategy::Thread, "forced by the caller".to_owned()));
     // Another number of classes is another problem, and another context has another tuning.
     let other = Problem::rows(40, 101);
-    assert_eq!(strategy(&ctx, &other), strategy(gpu(), &other));
-    assert_ne!(strategy(gpu(), &problem).1, TUNED);
-    // The host door follows too, with the same result up to the last digits.
-    let tensors = loss.sample(&[40, 100], 3);
-    let of = |ctx: &Context| loss.evaluate_with(ctx, &tensors.view(), Want::LOSS).expect("a sample").scalar().unwrap();
-    assert!((of(&ctx) - of(gpu())).abs() < 1e-5);
+    assert_eq!(strategy(&ctx, &other), strategy(&gpu(), &other));
+    assert_ne!(strategy(&gpu(), &problem).1, TUNED);
+    // The host API follows too, with the same result up to the last digits.
+    let tensors = loss.example_inputs(&[40, 100], 3);
+    let of = |ctx: &Context| loss.evaluate(ctx, &tensors.view().wants(Want::LOSS)).expect("a sample").scalar().unwrap();
+    assert!((of(&ctx) - of(&gpu())).abs() < 1e-5);
 }
 
-/// Too large a tile, subgroups of a size that no adapter has, more lanes than a workgroup takes, more groups than a grid.
+/// Too large a tile, subgroups of a size that no adapter has, more lanes than a workgroup takes, more groups than a
+/// grid.
 #[test]
 fn where_a_strategy_cannot_run_the_table_chooses() {
     use RowStrategy::{Kept, Subgroup, Tile, Workgroup};
@@ -170,10 +175,10 @@ fn where_a_strategy_cannot_run_the_table_chooses() {
     for wrong in [Tile { rows: 2 }, Subgroup { lanes: 3 }, Workgroup { lanes: 1 << 20 }, Kept { lanes: 65 }] {
         let mut tuning = Tuning::default();
         tuning.insert(&CrossEntropy::new(), &problem, wrong).expect("a loss over rows");
-        assert_eq!(strategy(&gpu().with_tuning(tuning), &problem), strategy(gpu(), &problem), "{wrong}");
+        assert_eq!(strategy(&gpu().with_tuning(tuning), &problem), strategy(&gpu(), &problem), "{wrong}");
     }
     let few = wgpu::Limits { max_compute_workgroups_per_dimension: 32, ..wgpu::Limits::default() };
-    let small = support::own_device(wgpu::Features::empty(), few);
+    let small = own_device(wgpu::Features::empty(), few);
     let many = Problem::rows(2000, 3);
     let mut tuning = Tuning::default();
     tuning.insert(&CrossEntropy::new(), &many, Workgroup { lanes: 64 }).expect("a loss over rows");
@@ -185,7 +190,7 @@ fn autotune_measures_once_and_then_reads() {
     let (loss, problem) = (CrossEntropy::new(), Problem::rows(64, 40));
     let path = path("autotune");
     let read = || std::fs::read_to_string(&path).expect("the file");
-    let first = autotune(gpu(), &loss, &problem, &path).expect("a measurement");
+    let first = autotune(&gpu(), &loss, &problem, &path).expect("a measurement");
     let (measured, why) = strategy(&first, &problem);
     assert_eq!(why, TUNED);
     let text = read();
@@ -194,8 +199,8 @@ fn autotune_measures_once_and_then_reads() {
     // Had it been measured again, it would not come out as the worst of all.
     let edited = text.replace(&format!(" {measured}\n"), " workgroup:64\n");
     std::fs::write(&path, &edited).expect("the file");
-    let second = autotune(gpu(), &loss, &problem, &path).expect("an entry");
-    assert_eq!(strategy(&second, &problem), (RowStrategy::Workgroup { lanes: 64 }, TUNED));
+    let second = autotune(&gpu(), &loss, &problem, &path).expect("an entry");
+    assert_eq!(strategy(&second, &problem), (RowStrategy::Workgroup { lanes: 64 }, TUNED.to_owned()));
     assert_eq!(read(), edited);
 
     // Another problem joins it, and the context's own choices stay beside the file's.
@@ -209,24 +214,24 @@ fn autotune_measures_once_and_then_reads() {
 
 #[test]
 fn every_way_that_runs_is_measured() {
-    let measured = measure(gpu(), &CrossEntropy::new(), &Problem::rows(32, 64)).expect("a measurement");
+    let measured = measure(&gpu(), &CrossEntropy::new(), &Problem::rows(32, 64)).expect("a measurement");
     let ran: Vec<_> = measured.times.iter().map(|(strategy, _)| *strategy).collect();
     assert_eq!(measured.best(), ran[0]);
     for expected in [RowStrategy::Thread, RowStrategy::Tile { rows: 1 }, RowStrategy::Kept { lanes: 64 }] {
         assert!(ran.contains(&expected), "{expected} is not among {ran:?}");
     }
-    let huge = measure(gpu(), &CrossEntropy::new(), &Problem::rows(1 << 20, 64));
+    let huge = measure(&gpu(), &CrossEntropy::new(), &Problem::rows(1 << 20, 64));
     assert!(matches!(huge, Err(Error::Unsupported { .. })), "{huge:?}");
     let cpu = measure(&Context::cpu(), &CrossEntropy::new(), &Problem::rows(32, 64));
     assert!(matches!(cpu, Err(Error::Unsupported { .. })), "{cpu:?}");
 }
 
-/// Every loss as its table has it, with targets out of range; and losses with one pass, with two and with lists of labels in every
-/// other way of walking along a row.
+/// Every loss as its table has it, with targets out of range; and losses with one pass, with two and with lists of
+/// labels in every other way of walking along a row.
 #[test]
 fn without_runtime_checks_the_bits_are_the_same() {
     let unchecked = gpu().with_tuning(Tuning::default().runtime_checks(false));
-    let subgroup = gpu().facts().and_then(|facts| facts.subgroup).filter(|(least, most)| least == most);
+    let subgroup = facts().subgroup.filter(|(least, most)| least == most);
     let ways = subgroup.map(|(lanes, _)| [RowStrategy::Subgroup { lanes }, RowStrategy::Split { lanes, parts: 2 }]);
     let ways: Vec<_> =
         ways.into_iter().flatten().chain([RowStrategy::Thread, RowStrategy::Kept { lanes: 64 }]).collect();
@@ -237,7 +242,7 @@ fn without_runtime_checks_the_bits_are_the_same() {
                 if shape[1] > 10 && !walked.contains(&loss.info().name) {
                     continue;
                 }
-                let mut tensors = cases::sample(&*loss, shape, 7).expect("every loss takes (N, C)");
+                let mut tensors = cases::example_inputs(&*loss, shape, 7).expect("every loss takes (N, C)");
                 if let OwnedTarget::Indices(labels) = &mut tensors.target
                     && let Some(label) = labels.iter_mut().next()
                 {
@@ -255,12 +260,12 @@ fn without_runtime_checks_the_bits_are_the_same() {
                             prepared => prepared.map_err(reason)?,
                         };
                         let resident = Resident::new(ctx, &*loss, &tensors, want).map_err(reason)?;
-                        let mut encoder = support::resident::encoder(ctx);
+                        let mut encoder = resident::encoder(ctx);
                         prepared.record(&mut encoder, &resident.buffers()).map_err(reason)?;
-                        support::resident::submit(ctx, encoder);
-                        Ok(Some(bits(&resident.answer(&resident.download(ctx)))))
+                        resident::submit(ctx, encoder);
+                        Ok(Some(bits(&resident.output(&resident.download(ctx)))))
                     };
-                    let compared = run(gpu()).and_then(|checked| match run(&unchecked)? {
+                    let compared = run(&gpu()).and_then(|checked| match run(&unchecked)? {
                         without if without == checked => Ok(()),
                         _ => Err("other bits without the checks".to_owned()),
                     });
@@ -271,44 +276,38 @@ fn without_runtime_checks_the_bits_are_the_same() {
     });
 }
 
-/// Why loops may go uncounted: each counts one number up, by a step that is not 0, to a bound; nothing else changes that number.
+/// Why loops may go uncounted: each counts one number up, by a step that is not 0, to a bound; nothing else changes
+/// that number.
 #[test]
 fn every_loop_of_the_shaders_ends() {
     let mut loops = 0;
-    for folder in ["common", "losses", "skeleton"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders").join(folder);
-        for file in std::fs::read_dir(folder).expect("the shaders") {
-            let file = file.expect("a file").path();
-            let text = std::fs::read_to_string(&file).expect("text");
-            let code: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or("")).collect();
-            let code = code.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
-            assert!(
-                !code.contains("while ") && !code.contains("continue"),
-                "{}: only `for` and `loop`",
-                file.display()
-            );
-            for (at, _) in code.match_indices("for (var ") {
-                loops += 1;
-                if let Err(why) = for_loop(&code[at..]) {
-                    panic!("{}: {why} in `{}`", file.display(), &code[at..code.len().min(at + 100)]);
-                }
+    for file in wgsl::files() {
+        let code = file.code().split_whitespace().collect::<Vec<_>>().join(" ");
+        let name = &file.name;
+        for word in ["while", "continue"] {
+            assert_eq!(wgsl::words(&code, word), 0, "{name}: `{word}`; only `for` and `loop`");
+        }
+        let written = ["for", "loop"].map(|word| wgsl::words(&code, word));
+        let understood = ["for (var ", "loop {"].map(|start| code.matches(start).count());
+        assert_eq!(written, understood, "{name}: a loop that is written in another way");
+        for (at, _) in code.match_indices("for (var ") {
+            loops += 1;
+            if let Err(why) = for_loop(&code[at..]) {
+                panic!("{name}: {why} in `{}`", &code[at..code.len().min(at + 100)]);
             }
-            for (at, _) in code.match_indices("loop {") {
-                loops += 1;
-                let body = &code[at..at + closing(&code[at..], '{', '}')];
-                // NAME += STEP; if (NAME >= BOUND) { break; }
-                let end = body.trim_end().strip_suffix("{ break; }").and_then(|rest| rest.rsplit_once("; if ("));
-                let name = end.and_then(|(before, test)| {
-                    let name = test.split_once(" >= ")?.0;
-                    let (earlier, step) = before.rsplit_once(&format!("{name} += "))?;
-                    (is_step(step) && ["; ", "} "].iter().any(|end| earlier.ends_with(end))).then_some(name)
-                });
-                assert!(
-                    name.is_some_and(|name| changes(body, name) == 1),
-                    "{}: `{body}` does not end by counting to a bound",
-                    file.display()
-                );
-            }
+        }
+        for (at, _) in code.match_indices("loop {") {
+            loops += 1;
+            let body = &code[at..at + closing(&code[at..], '{', '}')];
+            // NAME += STEP; if (NAME >= BOUND) { break; }
+            let end = body.trim_end().strip_suffix("{ break; }").and_then(|rest| rest.rsplit_once("; if ("));
+            let counter = end.and_then(|(before, test)| {
+                let counter = test.split_once(" >= ")?.0;
+                let (earlier, step) = before.rsplit_once(&format!("{counter} += "))?;
+                (is_step(step) && ["; ", "} "].iter().any(|end| earlier.ends_with(end))).then_some(counter)
+            });
+            let counts = counter.is_some_and(|counter| changes(body, counter) == 1);
+            assert!(counts, "{name}: `{body}` does not end by counting to a bound");
         }
     }
     assert!(loops > 15, "only {loops} loops found");
@@ -366,10 +365,11 @@ fn closing(code: &str, open: char, close: char) -> usize {
 /// A plan tells people what runs and why, what else could, and what it binds.
 #[test]
 fn a_plan_prints_what_will_run() {
-    let facts = AdapterFacts { subgroup: Some((32, 32)), ..AdapterFacts::default() };
+    let mut facts = AdapterFacts::default();
+    facts.subgroup = Some((32, 32));
     let problem = Problem::rows(4096, 200).input_dtype(Dtype::Bf16);
-    let kernel = CrossEntropy::new().kernel(&problem).expect("a problem for cross-entropy");
-    let text = Plan::new(&kernel, &problem, &facts, None).expect("a plan").to_string();
+    let lowered = CrossEntropy::new().lower(&problem).expect("a problem for cross-entropy");
+    let text = Plan::new(&lowered, &problem, &facts, None).expect("a plan").to_string();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "strategy   subgroup:32 (a subgroup per row: no barrier)");
     assert_eq!(lines[1], "not taken  kept:64 (a workgroup per row, kept in workgroup memory: one read)");

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use deeploss::{Dtype, LOSSES, LossInfo};
+use deeploss::{LOSSES, LossInfo};
 
-use crate::case::Sharing;
-use crate::storage::Stored;
+use crate::choice::{Choice, Way};
+use crate::report::Layout;
+use crate::storage::Storage;
 
 pub(crate) const HELP: &str = "\
 Time of every loss and its gradient, beside copy kernels over the same logits.
@@ -26,7 +27,7 @@ Options
   --shapes NxC,..   these inputs only (default 8192x10,4096x1000,1024x32000,256x128256; of every loss on a CPU
                     adapter 8192x10,4096x1000,256x32000,64x128256)
   --dtype T,T       storage of the input and its gradient: f32 (default), f16, bf16
-  --strategy S,S    how rows are shared out: plan (default), thread, tile:ROWS, subgroup, workgroup, kept:LANES,
+  --strategy S,S    how rows are mapped to invocations: plan (default), thread, tile:ROWS, subgroup, workgroup, kept:LANES,
                     split:PARTS
   --mib M           MiB of logits, of --sweep c (default 16) and --goals (default 64)
   --classes C       classes of --sweep n (default 128)
@@ -82,14 +83,6 @@ pub(crate) enum What {
     Overhead,
 }
 
-/// How rows are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Layout {
-    Blocks,
-    Table,
-    Markdown,
-}
-
 pub(crate) struct Args {
     pub(crate) what: What,
     pub(crate) on_cpu: bool,
@@ -97,8 +90,8 @@ pub(crate) struct Args {
     pub(crate) losses: Vec<&'static LossInfo>,
     /// Empty: the default ones.
     pub(crate) shapes: Vec<[usize; 2]>,
-    pub(crate) storages: Vec<Dtype>,
-    pub(crate) sharings: Vec<Sharing>,
+    pub(crate) storages: Vec<Storage>,
+    pub(crate) choices: Vec<Choice>,
     pub(crate) mib: Option<usize>,
     pub(crate) classes: usize,
     pub(crate) repeat: usize,
@@ -116,8 +109,8 @@ impl Args {
             on_cpu: false,
             losses: Vec::new(),
             shapes: Vec::new(),
-            storages: vec![Dtype::F32],
-            sharings: vec![Sharing::Plan],
+            storages: vec![Storage::F32],
+            choices: vec![Choice::Plan],
             mib: None,
             classes: 128,
             repeat: REPEAT,
@@ -138,8 +131,8 @@ impl Args {
                 "--device" => args.on_cpu = is_cpu(&value()?)?,
                 "--only" => args.losses = list(&value()?, loss_named)?,
                 "--shapes" => args.shapes = list(&value()?, shape)?,
-                "--dtype" => args.storages = list(&value()?, Dtype::named)?,
-                "--strategy" => args.sharings = list(&value()?, Sharing::named)?,
+                "--dtype" => args.storages = list(&value()?, Storage::named)?,
+                "--strategy" => args.choices = list(&value()?, Choice::named)?,
                 "--mib" => args.mib = Some(positive(&name, &value()?)?),
                 "--classes" => args.classes = positive(&name, &value()?)?,
                 "--repeat" => args.repeat = positive(&name, &value()?)?,
@@ -163,6 +156,11 @@ impl Args {
     /// The shapes of `--shapes`, else these.
     pub(crate) fn shapes_or<'a>(&'a self, otherwise: &'a [[usize; 2]]) -> &'a [[usize; 2]] {
         if self.shapes.is_empty() { otherwise } else { &self.shapes }
+    }
+
+    /// Every storage in every strategy.
+    pub(crate) fn ways(&self) -> Vec<Way> {
+        self.storages.iter().flat_map(|&storage| self.choices.iter().map(move |&choice| (storage, choice))).collect()
     }
 
     /// The losses of `--only`, else these.

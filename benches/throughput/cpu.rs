@@ -1,13 +1,16 @@
 //! The CPU path on host arrays, as a user calls it: every call allocates what it returns.
 
-use deeploss::{Answer, Context, Dtype, LossInfo, OwnedTarget, OwnedTensors, reference};
+use deeploss::internals::{OwnedTarget, OwnedTensors};
+use deeploss::{Context, Evaluate, LossInfo, Output};
 use rayon::prelude::*;
 
-use crate::Outcome;
 use crate::args::{Args, SHAPES};
-use crate::case::{MODES, draw, first_variant, same_values, want};
+use crate::check::same_values;
+use crate::choice::{MODES, want};
+use crate::inputs::{draw, first_variant};
+use crate::outcome::Outcome;
 use crate::report::{Block, Report, Row};
-use crate::storage::Stored;
+use crate::storage::Storage;
 use crate::timing::{ROUNDS_TIME, Subject, time_in_turn, wall};
 
 /// Of the element-wise losses, which read any shape alike: 4 M elements.
@@ -20,7 +23,7 @@ pub(crate) fn run(args: &Args, report: &mut Report) -> Outcome<()> {
     println!("device    {}", ctx.describe());
     println!("copy      from one array to another of the same size, by {threads} threads");
     println!("time      wall clock of one call on host arrays, outputs allocated by the call");
-    if args.storages != [Dtype::F32] {
+    if args.storages != [Storage::F32] {
         return Err("the CPU path computes from f32 arrays".into());
     }
     if args.losses.is_empty() {
@@ -45,15 +48,15 @@ pub(crate) fn run(args: &Args, report: &mut Report) -> Outcome<()> {
 fn measure(ctx: &Context, info: &'static LossInfo, shape: [usize; 2], repeat: usize) -> Outcome<Block> {
     let loss = first_variant(info, shape[1])?;
     let host = draw(loss.as_ref(), shape);
-    let exact = reference::evaluate(loss.as_ref(), &host.to_f64().view(), want("both"))?;
+    let exact = loss.reference(&host.to_f64().view().wants(want("both")))?;
     let mut subjects = Vec::new();
     for mode in MODES {
-        let got = loss.evaluate_with(ctx, &host.view(), want(mode))?;
+        let got = loss.evaluate(ctx, &host.view().wants(want(mode)))?;
         check(&got, &exact).map_err(|e| format!("{mode} of {} {shape:?}: {e}", info.name))?;
         let mut row = Row::new("deeploss", mode, "f32", least_bytes(&host, &got));
         row.tensor_bytes = row.bytes;
         let (loss, host) = (&loss, &host);
-        subjects.push(Subject::new(row, move || wall(|| Ok(loss.evaluate_with(ctx, &host.view(), want(mode))?))));
+        subjects.push(Subject::new(row, move || wall(|| Ok(loss.evaluate(ctx, &host.view().wants(want(mode)))?))));
     }
     drop(exact);
     let source: Vec<f32> = host.input.iter().copied().collect();
@@ -76,23 +79,23 @@ fn copy(source: &[f32], destination: &mut [f32]) {
 }
 
 /// Every tensor once.
-fn least_bytes(host: &OwnedTensors, answer: &Answer) -> u64 {
+fn least_bytes(host: &OwnedTensors, output: &Output) -> u64 {
     let target = match &host.target {
         OwnedTarget::Indices(labels) => 8 * labels.len(),
         OwnedTarget::Values(values) => 4 * values.len(),
     };
     let given = host.input.len() + host.input2.as_ref().map_or(0, |values| values.len());
-    let made = [&answer.loss, &answer.grad_input].into_iter().flatten().map(|values| values.len()).sum::<usize>();
+    let made = [&output.loss, &output.grad_input].into_iter().flatten().map(|values| values.len()).sum::<usize>();
     (target + 4 * (given + made)) as u64
 }
 
 /// Whatever was wanted is what f64 says.
-fn check(got: &Answer, exact: &Answer<f64>) -> Result<(), String> {
+fn check(got: &Output, exact: &Output<f64>) -> Result<(), String> {
     for (name, got, exact) in [("loss", &got.loss, &exact.loss), ("gradient", &got.grad_input, &exact.grad_input)] {
         let (Some(got), Some(exact)) = (got, exact) else { continue };
         let got: Vec<f32> = got.iter().copied().collect();
         let exact: Vec<f32> = exact.iter().map(|&v| v as f32).collect();
-        same_values(&got, &exact, |largest| Dtype::F32.tolerance(largest)).map_err(|e| format!("{name}: {e}"))?;
+        same_values(&got, &exact, |largest| Storage::F32.tolerance(largest)).map_err(|e| format!("{name}: {e}"))?;
     }
     Ok(())
 }

@@ -2,13 +2,13 @@
 // like the crate's kernel on CPU adapters, but nothing looks for NaN or infinities, sums are neither compensated nor of a fixed
 // order, differences may overflow, and exp and log are WGSL's. Compared with, never offered.
 //
-//   logits, gradient   (N, C), by pairs of quads, in the words that the crate moves: words_*.wgsl
+//   logits, gradient   (N, C), by eights, in the words that the crate moves: io/words/
 //   labels, losses     (N)
 //   terms, sums        what `sum` adds up by chunks: losses to partial sums, partial sums to the mean
 
 override LANES: u32;    // of a subgroup, which is the workgroup
 override ROWS: u32;     // N; of `sum`, terms
-override PAIRS: u32;    // C / 8
+override EIGHTS: u32;  // C / 8
 override CHUNK: u32;    // terms that a workgroup adds up
 override SCALE: f32;    // 1 / N
 override GRID_X: u32;   // workgroups along x
@@ -21,14 +21,14 @@ override WANT_GRAD: bool;
 @group(0) @binding(4) var<storage, read> terms: array<f32>;
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>;
 
-struct Eight {
+struct Logits8 {
     a: vec4<f32>,
     b: vec4<f32>,
 }
 
-fn read_eight(at: u32) -> Eight {
-    let pair = words8(logits[at]);
-    return Eight(bitcast<vec4<f32>>(pair.a), bitcast<vec4<f32>>(pair.b));
+fn read_eight(at: u32) -> Logits8 {
+    let words = words8(logits[at]);
+    return Logits8(bitcast<vec4<f32>>(words.a), bitcast<vec4<f32>>(words.b));
 }
 
 fn largest4(v: vec4<f32>) -> f32 {
@@ -50,8 +50,8 @@ fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (row >= ROWS) {
         return;
     }
-    let start = row * PAIRS;
-    let whole = PAIRS / (2u * LANES) * 2u * LANES;
+    let start = row * EIGHTS;
+    let whole = EIGHTS / (2u * LANES) * 2u * LANES;
     var m = -0x1.fffffep+127f;
     var d = 0.0;
     // Loops that leave at the end of their body, as the crate's do.
@@ -70,7 +70,7 @@ fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
         }
     }
-    for (var q = whole + lane; q < PAIRS; q += LANES) {
+    for (var q = whole + lane; q < EIGHTS; q += LANES) {
         let v = read_eight(start + q);
         let top = max(m, largest4(max(v.a, v.b)));
         d = d * exp(m - top) + sum4(exp(v.a - top) + exp(v.b - top));
@@ -83,16 +83,16 @@ fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let own = read_eight(start + label / 8u);
         losses[row] = lse - select(own.a, own.b, (label & 4u) != 0u)[label & 3u];
     }
-    if (WANT_GRAD && lane < PAIRS) {
+    if (WANT_GRAD && lane < EIGHTS) {
         let factor = SCALE * exp(top - lse);
         var q = lane;
         loop {
             let v = read_eight(start + q);
             let a = factor * exp(v.a - top) - one_hot(label, 8u * q);
             let b = factor * exp(v.b - top) - one_hot(label, 8u * q + 4u);
-            gradient[start + q] = bytes32(Pair(bitcast<vec4<u32>>(a), bitcast<vec4<u32>>(b)));
+            gradient[start + q] = bytes32(Eight(bitcast<vec4<u32>>(a), bitcast<vec4<u32>>(b)));
             q += LANES;
-            if (q >= PAIRS) {
+            if (q >= EIGHTS) {
                 break;
             }
         }

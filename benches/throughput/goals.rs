@@ -1,12 +1,14 @@
 //! What this crate promises of its speed, measured in one run.
 
-use deeploss::{AdapterFacts, Dtype, LOSSES, LossInfo};
+use deeploss::{AdapterFacts, LOSSES, LossInfo};
 
-use crate::Outcome;
-use crate::args::{Args, Layout};
-use crate::case::{Question, Sharing, Way};
+use crate::args::Args;
+use crate::case::Question;
+use crate::choice::{Choice, Way};
+use crate::outcome::Outcome;
 use crate::overhead;
-use crate::report::{Block, Report, Row, table};
+use crate::report::{Block, Layout, Report, Row, table};
+use crate::storage::Storage;
 use crate::timing::Bench;
 
 const MIB: usize = 64;
@@ -19,7 +21,7 @@ const COLUMNS: usize = 1024;
 /// Rows and classes where splitting rows is compared with not splitting them.
 const FEW_ROWS: [usize; 4] = [1, 2, 4, 8];
 const FEW_ROWS_CLASSES: usize = 262_144;
-const PLAIN: Way = (Dtype::F32, Sharing::Plan);
+const PLAIN: Way = (Storage::F32, Choice::Plan);
 
 /// A ratio that was promised.
 struct Goal {
@@ -63,7 +65,7 @@ pub(crate) fn run(bench: &Bench, args: &Args, report: &mut Report) -> Outcome<()
     let mut goals = Vec::new();
     for classes in CLASSES {
         let shape = [bytes / (4 * classes), classes];
-        let ways = if FORWARD.contains(&classes) { &[PLAIN, (Dtype::Bf16, Sharing::Plan)][..] } else { &[PLAIN] };
+        let ways = if FORWARD.contains(&classes) { &[PLAIN, (Storage::Bf16, Choice::Plan)][..] } else { &[PLAIN] };
         let block = measure(bench, "cross_entropy", shape, ways)?;
         goals.extend(of_rows(&block, facts));
         report.add(block)?;
@@ -76,7 +78,7 @@ pub(crate) fn run(bench: &Bench, args: &Args, report: &mut Report) -> Outcome<()
         report.add(block)?;
     }
     for rows in FEW_ROWS {
-        let ways = [PLAIN, (Dtype::F32, Sharing::unsplit(facts))];
+        let ways = [PLAIN, (Storage::F32, Choice::unsplit(facts))];
         let block = measure(bench, "cross_entropy", [rows, FEW_ROWS_CLASSES], &ways)?;
         for (mode, what) in [
             ("loss", "few rows, forward: one group per row / plan"),
@@ -113,7 +115,7 @@ pub(crate) fn run(bench: &Bench, args: &Args, report: &mut Report) -> Outcome<()
 
 fn measure(bench: &Bench, name: &str, shape: [usize; 2], ways: &[Way]) -> Outcome<Block> {
     let info: &'static LossInfo = LOSSES.iter().find(|info| info.name == name).ok_or_else(|| format!("no {name}"))?;
-    Question { info, shape, ways, modes: &["loss", "both"], rivals: ways.iter().all(|(_, s)| *s == Sharing::Plan) }
+    Question { info, shape, ways, modes: &["loss", "both"], rivals: ways.iter().all(|(_, s)| *s == Choice::Plan) }
         .measure(bench)
 }
 

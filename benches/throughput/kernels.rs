@@ -1,22 +1,22 @@
 //! Hand-written kernels that the crate is compared with: copies, the peer-shaped cross-entropy, the one written for speed alone.
 
-use deeploss::{Answer, Dtype, Tensor};
+use deeploss::Output;
+use deeploss::internals::TensorId;
 
-use crate::Outcome;
-use crate::case::{Resident, same_values};
-use crate::storage::Stored;
+use crate::check::same_values;
+use crate::outcome::Outcome;
+use crate::resident::{Resident, VECTOR};
+use crate::storage::Storage;
 use crate::timing::Bench;
 
 const COPY_WGSL: &str = include_str!("copy.wgsl");
 const PEER_WGSL: &str = include_str!("peer.wgsl");
 /// By words of 32 bits, and of 64.
 const FAST_WGSL: [&str; 2] = [
-    concat!(include_str!("fast.wgsl"), include_str!("../../shaders/common/words_32.wgsl")),
-    concat!(include_str!("fast.wgsl"), include_str!("../../shaders/common/words_64.wgsl")),
+    concat!(include_str!("fast.wgsl"), include_str!("../../shaders/io/words/32.wgsl")),
+    concat!(include_str!("fast.wgsl"), include_str!("../../shaders/io/words/64.wgsl")),
 ];
 
-/// Bytes that a copy kernel moves at a time.
-pub(crate) const VECTOR: u64 = 16;
 /// Workgroups that WebGPU allows in one dimension.
 const MAX_GROUPS: u64 = 65_535;
 
@@ -68,7 +68,7 @@ impl Step {
     }
 }
 
-/// So many workgroups, or a few more.
+/// This number of workgroups, or a few more.
 fn grid(groups: u64) -> [u32; 2] {
     let lines = groups.div_ceil(MAX_GROUPS);
     [groups.div_ceil(lines) as u32, lines as u32]
@@ -159,8 +159,8 @@ impl HandWritten {
 
     /// Loss and gradient of the first rows.
     pub(crate) fn peer(bench: &Bench, resident: &Resident, rows: usize, classes: usize) -> Option<Self> {
-        let (logits, labels) = (resident.get(Tensor::Input)?, resident.get(Tensor::Target)?);
-        let gradient = resident.get(Tensor::GradInput)?;
+        let (logits, labels) = (resident.get(TensorId::Input)?, resident.get(TensorId::Target)?);
+        let gradient = resident.get(TensorId::GradInput)?;
         let losses = storage_buffer(bench, "losses", 4 * rows as u64);
         let total = storage_buffer(bench, "total", 4);
         let constants = [("ROWS", rows as f64), ("CLASSES", classes as f64), ("SCALE", 1.0 / rows as f64)];
@@ -172,7 +172,7 @@ impl HandWritten {
         Some(Self { steps, total, rows, wants_grad: true, scratch_bytes: losses.size() })
     }
 
-    /// `None` where it does not serve: it needs a single subgroup size and whole pairs of quads.
+    /// `None` where it does not serve: it needs a single subgroup size and a multiple of eight classes.
     pub(crate) fn fast(bench: &Bench, resident: &Resident, [n, c]: [usize; 2], wants_grad: bool) -> Option<Self> {
         let facts = bench.ctx.facts()?;
         let lanes = facts.subgroup.filter(|(min, max)| min == max).map(|(size, _)| size)?;
@@ -180,8 +180,8 @@ impl HandWritten {
             return None;
         }
         let source = FAST_WGSL[usize::from(facts.wide_words())];
-        let (logits, labels) = (resident.get(Tensor::Input)?, resident.get(Tensor::Target)?);
-        let gradient = resident.get(Tensor::GradInput)?;
+        let (logits, labels) = (resident.get(TensorId::Input)?, resident.get(TensorId::Target)?);
+        let gradient = resident.get(TensorId::GradInput)?;
         let chunks = n.div_ceil(FAST_CHUNK);
         let losses = storage_buffer(bench, "losses", 4 * n as u64);
         let partial = storage_buffer(bench, "partial", 4 * chunks as u64);
@@ -190,7 +190,7 @@ impl HandWritten {
             [
                 ("LANES", f64::from(lanes)),
                 ("ROWS", terms as f64),
-                ("PAIRS", (c / 8) as f64),
+                ("EIGHTS", (c / 8) as f64),
                 ("CHUNK", chunk as f64),
                 ("SCALE", scale),
                 ("GRID_X", f64::from(grid(n as u64)[0])),
@@ -218,21 +218,21 @@ impl HandWritten {
     }
 
     /// The results agree with a reference over the same rows, within ten times what is asked of the crate.
-    pub(crate) fn check(&self, bench: &Bench, resident: &Resident, reference: &Answer) -> Outcome<()> {
+    pub(crate) fn check(&self, bench: &Bench, resident: &Resident, reference: &Output) -> Outcome<()> {
         let (Some(gradient), Some(expected), Some(loss)) =
-            (resident.get(Tensor::GradInput), &reference.grad_input, reference.scalar())
+            (resident.get(TensorId::GradInput), &reference.grad_input, reference.scalar())
         else {
             return Err("no reference".into());
         };
-        let tolerance = |largest| 10.0 * Dtype::F32.tolerance(largest);
+        let tolerance = |largest| 10.0 * Storage::F32.tolerance(largest);
         let total = bench.read(&self.total, |encoder| {
             encoder.clear_buffer(&self.total, 0, None);
             encoder.clear_buffer(gradient, 0, None);
             self.record(encoder);
         })?;
-        same_values(&Dtype::F32.decode(&total), &[loss], tolerance)?;
+        same_values(&Storage::F32.decode(&total), &[loss], tolerance)?;
         if self.wants_grad {
-            let got = Dtype::F32.decode(&bench.read(gradient, |_| {})?);
+            let got = Storage::F32.decode(&bench.read(gradient, |_| {})?);
             let expected: Vec<f32> =
                 expected.iter().take(self.rows * expected.len() / expected.shape()[0]).copied().collect();
             same_values(&got[..expected.len()], &expected, tolerance)?;

@@ -3,28 +3,41 @@
 //! Absolute times of shared machines mean little, so each loss is timed in turn with the copies, in one process, and told as
 //! a multiple of the best copy. Nothing is timed before its result has been checked.
 
-mod args;
-mod case;
-mod cpu;
-mod goals;
-mod kernels;
-mod overhead;
-mod plot;
+// Each uses only what stands before it.
+mod outcome;
+
+mod choice;
 mod report;
 mod storage;
-mod sweep;
+
+mod args;
+mod check;
+mod inputs;
+mod plot;
 mod timing;
+
+mod resident;
+
+mod kernels;
+
+mod case;
+
+mod cpu;
+mod overhead;
+mod sweep;
+
+mod goals;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use args::{Args, FEWER_ROWS, HELP, SHAPES, What};
-use case::{MODES, Question, Way};
+use case::Question;
+use choice::MODES;
 use deeploss::Context;
+use outcome::Outcome;
 use report::Report;
 use timing::Bench;
-
-pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     let args = match Args::parse(std::env::args().skip(1)) {
@@ -48,7 +61,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Outcome<()> {
-    let mut report = Report::new(args)?;
+    let mut report = Report::new(args.layout, args.csv.as_deref())?;
     if args.on_cpu {
         cpu::run(args, &mut report)?;
         report.finish();
@@ -72,7 +85,7 @@ fn run(args: &Args) -> Outcome<()> {
 }
 
 fn losses(bench: &Bench, args: &Args, report: &mut Report) -> Outcome<()> {
-    let ways = ways(args);
+    let ways = args.ways();
     let few = args.losses.is_empty() && bench.ctx.facts().is_some_and(|facts| facts.is_cpu);
     for &shape in args.shapes_or(if few { &FEWER_ROWS } else { &SHAPES }) {
         for info in args.losses_or(&[]) {
@@ -81,11 +94,6 @@ fn losses(bench: &Bench, args: &Args, report: &mut Report) -> Outcome<()> {
         }
     }
     if args.losses.is_empty() { overhead::run(bench, report) } else { Ok(()) }
-}
-
-/// Every storage in every strategy.
-pub(crate) fn ways(args: &Args) -> Vec<Way> {
-    args.storages.iter().flat_map(|&storage| args.sharings.iter().map(move |&sharing| (storage, sharing))).collect()
 }
 
 fn print_header(bench: &Bench) {

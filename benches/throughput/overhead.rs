@@ -1,11 +1,14 @@
 //! What a call costs however small it is.
 
-use deeploss::{CrossEntropy, Dtype, Loss, Problem, Tensor, Want};
+use deeploss::internals::TensorId;
+use deeploss::{CrossEntropy, Evaluate, Problem, Want};
 
-use crate::Outcome;
-use crate::case::{Resident, draw};
-use crate::kernels::{Copy, VECTOR, storage_buffer};
+use crate::inputs::draw;
+use crate::kernels::{Copy, storage_buffer};
+use crate::outcome::Outcome;
 use crate::report::{Block, Report, Row};
+use crate::resident::{Resident, VECTOR};
+use crate::storage::Storage;
 use crate::timing::{Bench, Subject, wall};
 
 /// Dispatches beyond the first, of which the mean cost is told.
@@ -26,7 +29,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Block> {
     let host = draw(&loss, SMALL);
     let problem = Problem::rows(SMALL[0], SMALL[1]);
     let both = loss.prepare(&bench.ctx, &problem.clone().wants(Want::LOSS | Want::GRAD))?;
-    let resident = Resident::upload(bench, &loss, &host, both.plan(), Dtype::F32);
+    let resident = Resident::upload(bench, &loss, &host, both.plan(), Storage::F32);
     let alone = loss.prepare(&bench.ctx, &problem.clone().wants(Want::LOSS))?;
     let (bound, bound_alone) = (both.bind(&resident.buffers())?, alone.bind(&resident.buffers())?);
 
@@ -34,7 +37,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Block> {
     let [tiny, ..] = Copy::all(VECTOR);
     let tiny = tiny.bind(bench, &from, &to);
     let tensors = |tensor| resident.get(tensor).map_or(0, wgpu::Buffer::size);
-    let call_bytes = tensors(Tensor::Input) + tensors(Tensor::Target) + tensors(Tensor::Loss);
+    let call_bytes = tensors(TensorId::Input) + tensors(TensorId::Target) + tensors(TensorId::Loss);
 
     let row = |mode| Row::new("wgpu", mode, "f32", 0);
     let ours = |mode, bytes| {
@@ -49,7 +52,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Block> {
         Subject::submitted(bench, row("1 dispatch"), |encoder| tiny.record(encoder)),
         Subject::submitted(bench, row("11 dispatches"), |encoder| (0..=FURTHER).for_each(|_| tiny.record(encoder))),
         Subject::submitted(bench, ours("loss, 32 x 10", call_bytes), |encoder| bound_alone.record(encoder)),
-        Subject::submitted(bench, ours("both, 32 x 10", call_bytes + tensors(Tensor::GradInput)), |encoder| {
+        Subject::submitted(bench, ours("both, 32 x 10", call_bytes + tensors(TensorId::GradInput)), |encoder| {
             bound.record(encoder);
         }),
         Subject::new(ours("record alone", 0), || {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 use crate::report::Block;
 
 /// What the horizontal axis shows.

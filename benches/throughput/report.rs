@@ -2,9 +2,17 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 
-use crate::Outcome;
-use crate::args::{Args, Layout};
+use crate::outcome::Outcome;
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    Blocks,
+    Table,
+    Markdown,
+}
 
 /// Ends the name of a strategy that the plan did not choose.
 pub(crate) const FORCED: &str = " (forced)";
@@ -17,7 +25,7 @@ pub(crate) struct Row {
     /// What.
     pub(crate) mode: &'static str,
     pub(crate) dtype: &'static str,
-    /// How rows are shared out, where that is deeploss' choice or ours.
+    /// How rows are mapped to invocations, where that is deeploss' choice or ours.
     pub(crate) strategy: String,
     /// Others are told as multiples of the best baseline with the same storage.
     pub(crate) is_baseline: bool,
@@ -98,15 +106,16 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(args: &Args) -> Outcome<Self> {
-        let mut csv = match &args.csv {
+    /// With a CSV file too, where one is named.
+    pub(crate) fn new(layout: Layout, csv: Option<&Path>) -> Outcome<Self> {
+        let mut csv = match csv {
             Some(path) => Some(File::create(path).map_err(|e| format!("cannot write {}: {e}", path.display()))?),
             None => None,
         };
         if let Some(file) = &mut csv {
             writeln!(file, "{CSV_HEADER}")?;
         }
-        Ok(Self { layout: args.layout, csv, blocks: Vec::new() })
+        Ok(Self { layout, csv, blocks: Vec::new() })
     }
 
     pub(crate) fn add(&mut self, block: Block) -> Outcome<()> {

@@ -1,31 +1,24 @@
 //! How tensors are stored. What depends on it is here.
 
-use deeploss::{Dtype, Problem, Tensor};
+use deeploss::internals::TensorId;
+use deeploss::{Dtype, Problem};
 use half::{bf16, f16};
 
-/// What the bench needs of a storage type.
-pub(crate) trait Stored: Sized {
-    fn named(name: &str) -> Result<Self, String>;
-    fn name(self) -> &'static str;
-    /// A problem whose input and gradient are stored so.
-    fn ask(self, problem: Problem) -> Problem;
-    /// What one tensor of a call that was asked for in this storage holds.
-    fn of(self, tensor: Tensor) -> Self;
-    /// The nearest value that can be stored.
-    fn round(self, value: f32) -> f32;
-    fn encode<'a>(self, values: impl IntoIterator<Item = &'a f32>) -> Vec<u8>;
-    fn decode(self, bytes: &[u8]) -> Vec<f32>;
-    /// How far a stored result may be from the reference, for a tensor whose largest magnitude this is.
-    fn tolerance(self, largest: f32) -> f32;
+/// How the input and its gradient are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Storage {
+    F32,
+    F16,
+    Bf16,
 }
 
-impl Stored for Dtype {
-    fn named(name: &str) -> Result<Self, String> {
+impl Storage {
+    pub(crate) fn named(name: &str) -> Result<Self, String> {
         let all = [Self::F32, Self::F16, Self::Bf16];
         all.into_iter().find(|s| s.name() == name).ok_or_else(|| format!("storage is f32, f16 or bf16, got `{name}`"))
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
@@ -33,18 +26,26 @@ impl Stored for Dtype {
         }
     }
 
-    fn ask(self, problem: Problem) -> Problem {
-        problem.input_dtype(self).grad_dtype(self)
+    /// A problem with input and gradient in this storage.
+    pub(crate) fn ask(self, problem: Problem) -> Problem {
+        let dtype = match self {
+            Self::F32 => Dtype::F32,
+            Self::F16 => Dtype::F16,
+            Self::Bf16 => Dtype::Bf16,
+        };
+        problem.input_dtype(dtype).grad_dtype(dtype)
     }
 
-    fn of(self, tensor: Tensor) -> Self {
+    /// What one tensor of a call in this storage holds.
+    pub(crate) fn of(self, tensor: TensorId) -> Self {
         match tensor {
-            Tensor::Input | Tensor::GradInput => self,
+            TensorId::Input | TensorId::GradInput => self,
             _ => Self::F32,
         }
     }
 
-    fn round(self, value: f32) -> f32 {
+    /// The nearest value that can be stored.
+    pub(crate) fn round(self, value: f32) -> f32 {
         match self {
             Self::F32 => value,
             Self::F16 => f16::from_f32(value).to_f32(),
@@ -52,7 +53,7 @@ impl Stored for Dtype {
         }
     }
 
-    fn encode<'a>(self, values: impl IntoIterator<Item = &'a f32>) -> Vec<u8> {
+    pub(crate) fn encode<'a>(self, values: impl IntoIterator<Item = &'a f32>) -> Vec<u8> {
         let values = values.into_iter();
         match self {
             Self::F32 => values.flat_map(|v| v.to_ne_bytes()).collect(),
@@ -61,7 +62,7 @@ impl Stored for Dtype {
         }
     }
 
-    fn decode(self, bytes: &[u8]) -> Vec<f32> {
+    pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
         let pairs = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
         match self {
             Self::F32 => bytes.chunks_exact(4).map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect(),
@@ -70,7 +71,8 @@ impl Stored for Dtype {
         }
     }
 
-    fn tolerance(self, largest: f32) -> f32 {
+    /// How far a stored result may be from the reference, for a tensor whose largest magnitude this is.
+    pub(crate) fn tolerance(self, largest: f32) -> f32 {
         match self {
             Self::F32 => 1e-5 * largest,
             // One step of the fraction, and one of the subnormals.

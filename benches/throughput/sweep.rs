@@ -4,11 +4,12 @@ use deeploss::LossInfo;
 use plotters::prelude::SeriesLabelPosition;
 
 use crate::args::Args;
-use crate::case::{MODES, Question};
+use crate::case::Question;
+use crate::choice::MODES;
+use crate::outcome::Outcome;
 use crate::plot::{self, Axis, Line};
 use crate::report::{Block, Report};
 use crate::timing::Bench;
-use crate::{Outcome, ways};
 
 const CLASSES: [usize; 21] = [
     2, 4, 8, 10, 16, 32, 64, 128, 256, 512, 1000, 1024, 2048, 4096, 8192, 16_384, 32_000, 50_257, 65_536, 131_072,
@@ -32,7 +33,7 @@ pub(crate) fn over_rows(bench: &Bench, args: &Args, report: &mut Report) -> Outc
 }
 
 fn run(bench: &Bench, args: &Args, report: &mut Report, shapes: &[[usize; 2]], axis: &Axis) -> Outcome<()> {
-    let ways = ways(args);
+    let ways = args.ways();
     let largest = bench.ctx.facts().map_or(0, |facts| facts.max_binding);
     let infos: Vec<&'static LossInfo> = args.losses_or(&["cross_entropy"]);
     for &shape in shapes {

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use deeploss::Context;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 use crate::report::Row;
 
-/// Rounds go on until they have taken so long: the median of a short call needs more of them.
+/// Rounds go on until they have taken this long: the median of a short call needs more of them.
 pub(crate) const ROUNDS_TIME: Duration = Duration::from_millis(1500);
 const MAX_ROUNDS: usize = 201;
 const WARM_UP_ROUNDS: usize = 2;
@@ -21,7 +21,7 @@ pub(crate) struct Bench {
     pub(crate) repeat: usize,
     /// Calls in one submit.
     pub(crate) calls: u32,
-    /// Rounds go on for so long.
+    /// Rounds go on for this long.
     pub(crate) time: Duration,
 }
 
@@ -97,7 +97,7 @@ impl<'a> Subject<'a> {
         Self::new(row, move || wall(|| bench.submit(&record)))
     }
 
-    /// The same, of so many calls in one submit.
+    /// The same, of [`Bench::calls`] calls in one submit.
     pub(crate) fn calls(bench: &'a Bench, row: Row, record: impl Fn(&mut wgpu::CommandEncoder) + 'a) -> Self {
         let calls = move |encoder: &mut wgpu::CommandEncoder| (0..bench.calls).for_each(|_| record(encoder));
         Self::submitted(bench, row, calls).scaled(1.0 / f64::from(bench.calls))

@@ -50,7 +50,8 @@ pub(crate) fn breast_cancer() -> Result<Dataset> {
     read_csv(&data_file("breast_cancer.csv"))
 }
 
-/// Shifts and scales every feature to mean 0 and standard deviation 1 over the training samples; the same for the test samples.
+/// Shifts and scales every feature to mean 0 and standard deviation 1 over the training samples; the same for the test
+/// samples.
 pub(crate) fn standardise(train: &mut Dataset, test: &mut Dataset) {
     let count = train.len().max(1) as f32;
     let mean = train.features.sum_axis(Axis(0)) / count;
@@ -63,7 +64,8 @@ pub(crate) fn standardise(train: &mut Dataset, test: &mut Dataset) {
     }
 }
 
-/// Share of the rows whose largest score is their label's. Scores are (N, C), or (N, 1): class 1 where positive, else class 0.
+/// Share of the rows whose largest score is their label's. Scores are (N, C), or (N, 1): class 1 where positive, else
+/// class 0.
 pub(crate) fn accuracy(scores: &Array2<f32>, labels: &Array1<i32>) -> f64 {
     let classes = scores.rows().into_iter().map(predicted);
     let right = classes.zip(labels).filter(|(class, label)| class == *label).count();

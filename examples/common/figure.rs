@@ -30,7 +30,8 @@ const COLOURS: [RGBColor; 5] = [
     RGBColor(86, 180, 233),
 ];
 
-/// Draws the panels side by side over a common horizontal axis (steps), and writes them to `file`. The first value is step `first`'s.
+/// Draws the panels side by side over a common horizontal axis (steps), and writes them to `file`. The first value is
+/// step `first`'s.
 pub(crate) fn draw_curves(file: &Path, steps: &str, first: usize, panels: &[Panel<'_>]) -> Result<()> {
     let mut svg = String::new();
     let width = PANEL.0 * panels.len().max(1) as u32;

@@ -1,5 +1,5 @@
-//! What the examples share: where losses are computed, data sets, small networks, seeded random numbers, curves as SVG, and how a
-//! program ends.
+//! What the examples share: where losses are computed, data sets, small networks, seeded random numbers, curves as SVG,
+//! and how a program ends.
 
 #![allow(dead_code, unused_imports, reason = "every example uses its own part")]
 

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use deeploss::Answer;
+use deeploss::Output;
 use ndarray::{Array1, Array2, Axis, Zip};
 
 use super::{Result, Rng};
@@ -76,8 +76,8 @@ impl Network {
         layer.step(x, &grad, sgd);
     }
 
-    /// One pass over the samples in random order, a step per batch. `loss` gets a batch's logits and which samples they are of, and
-    /// gives their mean loss and its gradient. Returns the mean loss of the pass.
+    /// One pass over the samples in random order, a step per batch. `loss` gets a batch's logits and which samples they
+    /// are of, and gives their mean loss and its gradient. Returns the mean loss of the pass.
     pub(crate) fn epoch(
         &mut self,
         x: &Array2<f32>,
@@ -125,7 +125,7 @@ impl Layer {
 }
 
 /// The mean loss of a batch, and its gradient with respect to the logits.
-pub(crate) fn loss_and_grad(answer: Answer) -> Result<(f32, Array2<f32>)> {
-    let loss = answer.scalar().ok_or("no loss")?;
-    Ok((loss, answer.grad_input.ok_or("no gradient")?.into_dimensionality()?))
+pub(crate) fn loss_and_grad(output: Output) -> Result<(f32, Array2<f32>)> {
+    let loss = output.scalar().ok_or("no loss")?;
+    Ok((loss, output.grad_input.ok_or("no gradient")?.into_dimensionality()?))
 }

@@ -5,6 +5,8 @@
 //   dloss/dx = w ((1 - y) sigmoid(x) - p y sigmoid(-x))
 //   dloss/dt = (1 - e) w (p softplus(-x) - softplus(x))
 //
+// by softplus(x)' = sigmoid(x), softplus(-x)' = -sigmoid(-x) and dy/dt = 1 - e.
+//
 // https://docs.pytorch.org/docs/stable/generated/torch.nn.BCEWithLogitsLoss.html
 //
 // x = +-inf gives the limits: 0 where the infinite term's coefficient is 0, and finite gradients.
@@ -14,7 +16,7 @@ struct Params {
     soft: f32,          // e / 2
 }
 
-fn item(in: Item) -> Answer {
+fn item(in: Item) -> ItemGrad {
     let y = params.hard * finite_or_zero(in.t) + params.soft;
     let negative = in.w * (1.0 - y);
     let positive = in.w * in.pos_weight * y;
@@ -25,9 +27,9 @@ fn item(in: Item) -> Answer {
         let coefficient = select(negative, positive, in.x == NEG_INF_BITS);
         loss = select(x_mul(bitcast<u32>(coefficient), INF_BITS), 0u, coefficient == 0.0);
     }
-    let poison = nan_poison(in.x) | select(0u, NAN_BITS, infinite_or_nan(in.t));
+    let nan_mask = nan_mask_of(in.x) | select(0u, NAN_BITS, infinite_or_nan(in.t));
     let dx = negative * sigmoid(in.x) - positive * sigmoid(x_neg(in.x));
     let dt = params.hard * in.w
         * (in.pos_weight * bitcast<f32>(x_softplus(x_neg(in.x))) - bitcast<f32>(x_softplus(in.x)));
-    return Answer(select(loss, NAN_BITS, poison != 0u), dx, dt, poison, nan_poison(in.x));
+    return ItemGrad(select(loss, NAN_BITS, nan_mask != 0u), dx, dt, nan_mask, nan_mask_of(in.x));
 }

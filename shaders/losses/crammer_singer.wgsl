@@ -17,19 +17,19 @@ struct Row {
 }
 
 struct Acc {
-    key: u32,           // of the largest score: u32 in the order of the floats, 0 before any
-    class_index: u32,
-    nan: u32,
+    key: u32,           // order_key of the largest wrong score, 0 before any
+    class_index: u32,   // k
+    nan: u32,           // 1 if some score is NaN
 }
 
-struct Closed {
+struct RowResult {
     loss: u32,
-    poison: u32,
-    slope: f32,
-    rival: u32,
+    nan_mask: u32,
+    slope: f32,         // gradient at k
+    rival: u32,         // k
 }
 
-// Unsigned integers in the order of the floats.
+// An unsigned integer for each float, in the order of the floats.
 fn order_key(bits: u32) -> u32 {
     return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
 }
@@ -51,7 +51,7 @@ fn acc_new() -> Acc {
 }
 
 fn add_class(acc: Acc, row: Row, bits: u32, j: u32) -> Acc {
-    if (j >= u.frame.classes) {
+    if (j >= u.dispatch.classes) {
         return acc;
     }
     let nan = acc.nan | select(0u, 1u, is_nan(bits));
@@ -63,7 +63,7 @@ fn add_class(acc: Acc, row: Row, bits: u32, j: u32) -> Acc {
     return Acc(key, j, nan);
 }
 
-fn acc_quad(acc: Acc, row: Row, bits: vec4<u32>, j: u32) -> Acc {
+fn acc_four(acc: Acc, row: Row, bits: vec4<u32>, j: u32) -> Acc {
     let a = add_class(acc, row, bits.x, j);
     let b = add_class(a, row, bits.y, j + 1u);
     let c = add_class(b, row, bits.z, j + 2u);
@@ -71,10 +71,10 @@ fn acc_quad(acc: Acc, row: Row, bits: vec4<u32>, j: u32) -> Acc {
 }
 
 fn acc_add(acc: Acc, row: Row, block: Block) -> Acc {
-    let a = acc_quad(acc, row, block.a, block.first.x);
-    let b = acc_quad(a, row, block.b, block.first.y);
-    let c = acc_quad(b, row, block.c, block.first.z);
-    return acc_quad(c, row, block.d, block.first.w);
+    let a = acc_four(acc, row, block.a, block.first.x);
+    let b = acc_four(a, row, block.b, block.first.y);
+    let c = acc_four(b, row, block.c, block.first.z);
+    return acc_four(c, row, block.d, block.first.w);
 }
 
 fn acc_join(acc: Acc) -> Acc {
@@ -82,7 +82,7 @@ fn acc_join(acc: Acc) -> Acc {
     return Acc(key, group_min_u(select(NO_CLASS, acc.class_index, acc.key == key)), group_or(acc.nan));
 }
 
-fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
+fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     let half_t = half_bits(load_logit(row.at, row.label.class_index));
     let half_k = half_bits(bits_of_key(acc.key));
     var half_z = x_relu(x_add(bitcast<u32>(params.half_margin), x_add(half_k, x_neg(half_t))));
@@ -93,20 +93,20 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
         half_z = NAN_BITS;
     }
     let loss = select(twice_bits(bitcast<f32>(half_z)), half_z, !is_finite(half_z));
-    return Closed(
+    return RowResult(
         select(loss, skipped_loss(row.label), skips_row(row)),
-        upstream.poison,
+        upstream.nan_mask,
         select(0.0, upstream.factor, x_positive(half_z)),
         acc.class_index,
     );
 }
 
-fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    let at_rival = select(vec4<f32>(0.0), vec4<f32>(closed.slope), vec4<u32>(closed.rival - j) == IN_QUAD);
-    let at_label = vec4<u32>(row.label.class_index - j) == IN_QUAD;
-    return bitcast<vec4<u32>>(select(at_rival, vec4<f32>(-closed.slope), at_label));
+fn grad_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    let at_rival = select(vec4<f32>(0.0), vec4<f32>(result.slope), vec4<u32>(result.rival - j) == IN_FOUR);
+    let at_label = vec4<u32>(row.label.class_index - j) == IN_FOUR;
+    return bitcast<vec4<u32>>(select(at_rival, vec4<f32>(-result.slope), at_label));
 }
 
-fn grad_target_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+fn grad_target_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
     return vec4<u32>(0u);
 }

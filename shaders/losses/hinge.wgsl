@@ -8,7 +8,7 @@ struct Params {
     margin: f32,
 }
 
-fn item(in: Item) -> Answer {
+fn item(in: Item) -> ItemGrad {
     let z = x_add(bitcast<u32>(params.margin), x_neg(x_mul(in.t, in.x)));
-    return Answer(x_relu(z), select(0.0, -bitcast<f32>(in.t), x_positive(z)), 0.0, 0u, 0u);
+    return ItemGrad(x_relu(z), select(0.0, -bitcast<f32>(in.t), x_positive(z)), 0.0, 0u, 0u);
 }

@@ -11,12 +11,12 @@ struct Params {
 const ONE_BITS = 0x3f800000u;
 const MINUS_ONE_BITS = 0xbf800000u;
 
-fn item(in: Item) -> Answer {
+fn item(in: Item) -> ItemGrad {
     let z = x_add(bitcast<u32>(params.margin), x_neg(in.x));
-    // Of the two parts, which count.
+    // Which of the two branches count.
     let near = in.t != MINUS_ONE_BITS;
     let far = in.t != ONE_BITS;
     let loss = x_add(select(0u, in.x, near), select(0u, x_relu(z), far));
     let dx = select(0.0, 1.0, near) - select(0.0, 1.0, far && x_positive(z));
-    return Answer(loss, dx, 0.0, 0u, 0u);
+    return ItemGrad(loss, dx, 0.0, 0u, 0u);
 }

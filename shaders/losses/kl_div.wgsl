@@ -15,26 +15,27 @@ struct Params {
 
 override LOG_TARGET: bool = false;
 
-// Up to here exp t is far from infinity.
-const TAME_LOG_TARGET = 64.0;
+// Up to this t, exp t is far from infinity.
+const FINITE_LOG_TARGET = 64.0;
 
-fn in_log_space(in: Item) -> Answer {
+fn in_log_space(in: Item) -> ItemGrad {
     let t = finite_or_zero(in.t);
-    if (tame) {
-        let p = exp_twice(0.5 * min(t, TAME_LOG_TARGET));
+    if (assume_finite) {
+        let p = exp_twice(0.5 * min(t, FINITE_LOG_TARGET));
         let difference = t - bitcast<f32>(in.x);
-        let poison = select(0u, NAN_BITS, t > TAME_LOG_TARGET);
-        return Answer(bitcast<u32>(p * difference), -p, p * (difference + 1.0), poison, 0u);
+        let nan_mask = select(0u, NAN_BITS, t > FINITE_LOG_TARGET);
+        return ItemGrad(bitcast<u32>(p * difference), -p, p * (difference + 1.0), nan_mask, 0u);
     }
     let overflow = in.t == INF_BITS;
     let p = select(select(exp_any(t), 0.0, in.t == NEG_INF_BITS), 1.0, is_nan(in.t));
     let p_bits = select(bitcast<u32>(p), in.t, overflow || is_nan(in.t));
     let difference = x_add(in.t, x_neg(in.x));
     let dt = x_mul(p_bits, x_add(difference, 0x3f800000u));
-    return Answer(x_mul(p_bits, difference), -bitcast<f32>(p_bits), bitcast<f32>(dt), nan_poison(in.t), nan_poison(dt));
+    let loss = x_mul(p_bits, difference);
+    return ItemGrad(loss, -bitcast<f32>(p_bits), bitcast<f32>(dt), nan_mask_of(in.t), nan_mask_of(dt));
 }
 
-fn item(in: Item) -> Answer {
+fn item(in: Item) -> ItemGrad {
     if (LOG_TARGET) {
         return in_log_space(in);
     }
@@ -45,6 +46,6 @@ fn item(in: Item) -> Answer {
     let difference = x_add(log_t, x_neg(in.x));
     let loss = select(NAN_BITS, x_mul(in.t, difference), defined);
     let dt = select(NAN_BITS, x_add(difference, 0x3f800000u), defined && !zero);
-    let poison = nan_poison(in.t) | select(0u, NAN_BITS, tame && !defined);
-    return Answer(loss, -bitcast<f32>(in.t), bitcast<f32>(dt), poison, select(0u, NAN_BITS, is_nan(dt)));
+    let nan_mask = nan_mask_of(in.t) | select(0u, NAN_BITS, assume_finite && !defined);
+    return ItemGrad(loss, -bitcast<f32>(in.t), bitcast<f32>(dt), nan_mask, select(0u, NAN_BITS, is_nan(dt)));
 }

@@ -5,59 +5,73 @@
 //   reverse   T^2 KL(Q | P)
 //   JSD(b)    T^2 (b KL(P | M) + (1 - b) KL(Q | M)),  M = b P + (1 - b) Q
 //
-// One formula covers the gradients: with u_c the factor beside P_c and v_c the one beside Q_c in the sum over c,
-//   d/dx_j = T (Q_j (v_j - sum_c Q_c v_c) + r_j),  d/dy_j = T (P_j (u_j - sum_c P_c u_c) + s_j)
-//   forward   u = log P - log Q, v = 0, r = Q - P, s = 0
-//   reverse   u = 0, v = log Q - log P, r = 0, s = P - Q
-//   JSD       u = b log(P / M), v = (1 - b) log(Q / M), r = s = 0
+// Gradients. All three are loss = T^2 sum_c (P_c u_c + Q_c v_c) with
+//   forward   u = log P - log Q,      v = 0
+//   reverse   u = 0,                  v = log Q - log P
+//   JSD       u = b log(P / M),       v = (1 - b) log(Q / M)
+// and then
+//   dloss/dx_j = T (Q_j (v_j - sum_c Q_c v_c) + r_j)        forward: r = Q - P, else 0
+//   dloss/dy_j = T (P_j (u_j - sum_c P_c u_c) + s_j)        reverse: s = P - Q, else 0
 //
-// G. Hinton et al., https://arxiv.org/abs/1503.02531 (temperature, T^2); R. Agarwal et al., https://arxiv.org/abs/2306.13649 (JSD).
+// Why. dQ_c/dx_j = Q_c ([c = j] - Q_j) / T, so a derivative g_c = d(loss / T^2)/dQ_c becomes
+//   dloss/dx_j = T (Q_j g_j - Q_j sum_c Q_c g_c)
+// By the product rule g_c = v_c + k_c, and k_c is what u_c and v_c change by, for they depend on Q too:
+//   k_c = P_c du_c/dQ_c + Q_c dv_c/dQ_c
+//   forward   k = -P / Q             gives Q_j k_j - Q_j sum_c Q_c k_c = -P_j + Q_j = r_j
+//   reverse   k = Q / Q = 1          gives Q_j - Q_j = 0, as every constant does
+//   JSD       k = -b (1 - b) P / M + (1 - b) - (1 - b)^2 Q / M = (1 - b) (1 - (b P + (1 - b) Q) / M) = 0
+// In JSD the inner terms cancel, so nothing but v is left of g. The same holds for y, with P and Q exchanged, u and v,
+// and b and 1 - b.
+//
+// G. Hinton et al., https://arxiv.org/abs/1503.02531 (temperature, T^2)
+// R. Agarwal et al., https://arxiv.org/abs/2306.13649 (JSD)
 
 struct Params {
     half_inverse_t: f32,    // 1 / (2 T)
     square: f32,            // T^2
-    temperature: f32,
-    beta: f32,
+    temperature: f32,       // T
+    beta: f32,              // b
 }
 
 override REVERSE: bool = false;
 override JSD: bool = false;
 
 const ACCUMULATES = true;
-const REVISITS = true;
+const HAS_SECOND_PASS = true;
 
 struct Row {
     at: u32,
 }
 
 struct Acc {
-    q: Soft,
-    p: Soft,
-    log_q: f32,         // log of each sum
-    log_p: f32,
-    v: f32,             // of the second pass: sum Q v and sum P u, which together are the divergence
-    u: f32,
+    q: Soft,            // m / 2 and d of the student's row, Q_c = exp(x_c / T - m) / d
+    p: Soft,            // of the teacher's, P
+    log_d_q: f32,
+    log_d_p: f32,
+    // Of the second pass. Both sums together are loss / T^2.
+    sum_qv: f32,        // sum_c Q_c v_c
+    sum_pu: f32,        // sum_c P_c u_c
     notes: u32,
 }
 
-struct Again {
-    v: f32,             // sum Q v and sum P u, and what rounding added to them too much
-    v_low: f32,
-    u: f32,
-    u_low: f32,
+struct SecondPass {
+    sum_qv: f32,
+    qv_lo: f32,         // what rounding added to sum_qv too much
+    sum_pu: f32,
+    pu_lo: f32,
     notes: u32,
 }
 
 const FINITE_Q = 1u;        // some student logit is finite
 const FINITE_P = 2u;
-const POISONED = 4u;        // NaN or +inf among the logits
+const FOUND_NAN = 4u;       // NaN or +inf among the logits
 const MAKES_INF = 8u;       // probability 0 where the other distribution has some
 
-struct Closed {
+struct RowResult {
     loss: u32,
-    poison: u32,
+    nan_mask: u32,
     acc: Acc,
-    scale: f32,
+    scale: f32,         // T grad_output / denominator, times the row's sample weight
 }
 
 fn open_row(index: u32, at: u32) -> Row {
@@ -72,43 +86,43 @@ fn acc_new() -> Acc {
     return Acc(soft_new(), soft_new(), 0.0, 0.0, 0.0, 0.0, 0u);
 }
 
-// x / (2 T); for T < 1/2 a huge logit stays in range.
+// x / (2 T), kept in range: for T < 1/2 a huge logit would leave it.
 fn halved(bits: vec4<u32>) -> vec4<f32> {
     let limit = 0x1.fffffep+126f;
     return clamp(ordinary4(bits) * params.half_inverse_t, vec4<f32>(-limit), vec4<f32>(limit));
 }
 
-fn add_quad(before: Soft, bits: vec4<u32>, valid: vec4<bool>) -> Soft {
+fn add_four(before: Soft, bits: vec4<u32>, valid: vec4<bool>) -> Soft {
     let h = halved(bits);
     let half_m = max(before.half_m, largest4(select(vec4<f32>(before.half_m), h, valid)));
     return soft_add(before, half_m, sum4(select(vec4<f32>(0.0), exp_twice4(h - half_m), valid)));
 }
 
-fn acc_quad(before: Acc, row: Row, block: Block, bits: vec4<u32>, j: u32) -> Acc {
+fn acc_four(before: Acc, row: Row, block: Block, bits: vec4<u32>, j: u32) -> Acc {
     var acc = before;
     let valid = valid_lanes(block, j);
-    acc.q = add_quad(acc.q, bits, valid);
-    acc.p = add_quad(acc.p, target_quad(row.at, j), valid);
+    acc.q = add_four(acc.q, bits, valid);
+    acc.p = add_four(acc.p, target_four(row.at, j), valid);
     return acc;
 }
 
 fn acc_add(acc: Acc, row: Row, block: Block) -> Acc {
-    let a = acc_quad(acc, row, block, block.a, block.first.x);
-    let b = acc_quad(a, row, block, block.b, block.first.y);
-    let c = acc_quad(b, row, block, block.c, block.first.z);
-    return acc_quad(c, row, block, block.d, block.first.w);
+    let a = acc_four(acc, row, block, block.a, block.first.x);
+    let b = acc_four(a, row, block, block.b, block.first.y);
+    let c = acc_four(b, row, block, block.c, block.first.z);
+    return acc_four(c, row, block, block.d, block.first.w);
 }
 
 fn acc_join(lane_acc: Acc) -> Acc {
     var acc = lane_acc;
     acc.q = soft_join(lane_acc.q);
     acc.p = soft_join(lane_acc.p);
-    acc.log_q = ln(acc.q.sum);
-    acc.log_p = ln(acc.p.sum);
+    acc.log_d_q = ln(acc.q.sum);
+    acc.log_d_p = ln(acc.p.sum);
     return acc;
 }
 
-// One class: probabilities, and u, v of the header.
+// One class c: P_c, Q_c, and u_c, v_c of the header.
 struct Term {
     p: f32,
     q: f32,
@@ -124,10 +138,10 @@ fn term(acc: Acc, x: u32, y: u32) -> Term {
     one.p = select(exp_twice(half_y - acc.p.half_m) / acc.p.sum, 0.0, y == NEG_INF_BITS);
     // log P - log Q: logits first, maxima next, so that no log of a probability is rounded on the way.
     let half_difference = (half_y - half_x) - (acc.p.half_m - acc.q.half_m);
-    let difference = 2.0 * clamp(half_difference, -0x1p125f, 0x1p125f) - (acc.log_p - acc.log_q);
+    let difference = 2.0 * clamp(half_difference, -0x1p125f, 0x1p125f) - (acc.log_d_p - acc.log_d_q);
     if (JSD) {
         let b = params.beta;
-        // log(P / M) = -log(b + (1 - b) Q / P)
+        // log(P / M) = -log(b + (1 - b) Q / P), log(Q / M) = -log((1 - b) + b P / Q)
         one.u = select(0.0, -b * log_ratio(b, 1.0 - b, -difference), one.p > 0.0);
         one.v = select(0.0, -(1.0 - b) * log_ratio(1.0 - b, b, difference), one.q > 0.0);
     } else if (REVERSE) {
@@ -161,100 +175,101 @@ fn log_near_one(f: f32, v: f32) -> f32 {
     return select(ln(max(v, 1.2e-38)), log1p_series(max(f, -0.28)), f > -0.28);
 }
 
-fn revisit_new() -> Again {
-    return Again(0.0, 0.0, 0.0, 0.0, 0u);
+fn second_pass_new() -> SecondPass {
+    return SecondPass(0.0, 0.0, 0.0, 0.0, 0u);
 }
 
-fn revisit_class(before: Again, acc: Acc, x: u32, y: u32, j: u32) -> Again {
-    if (j >= u.frame.classes) {
+fn second_pass_class(before: SecondPass, acc: Acc, x: u32, y: u32, j: u32) -> SecondPass {
+    if (j >= u.dispatch.classes) {
         return before;
     }
-    var again = before;
+    var sums = before;
     let one = term(acc, x, y);
-    again.notes |= select(0u, FINITE_Q, is_finite(x)) | select(0u, FINITE_P, is_finite(y));
-    again.notes |= select(0u, POISONED, (!is_finite(x) && x != NEG_INF_BITS) || (!is_finite(y) && y != NEG_INF_BITS));
+    sums.notes |= select(0u, FINITE_Q, is_finite(x)) | select(0u, FINITE_P, is_finite(y));
+    sums.notes |= select(0u, FOUND_NAN, (!is_finite(x) && x != NEG_INF_BITS) || (!is_finite(y) && y != NEG_INF_BITS));
     // -inf on one side alone: that side's log is infinite where the other has probability.
     let clash = (x == NEG_INF_BITS && one.p > 0.0 && !REVERSE) || (y == NEG_INF_BITS && one.q > 0.0 && REVERSE);
-    again.notes |= select(0u, MAKES_INF, clash && !JSD);
-    let v = one.q * one.v - again.v_low;
-    let v_sum = launder(again.v + v);
-    again.v_low = launder(v_sum - again.v) - v;
-    again.v = v_sum;
-    let t = one.p * one.u - again.u_low;
-    let u_sum = launder(again.u + t);
-    again.u_low = launder(u_sum - again.u) - t;
-    again.u = u_sum;
-    return again;
+    sums.notes |= select(0u, MAKES_INF, clash && !JSD);
+    // Kahan's sums.
+    let qv = one.q * one.v - sums.qv_lo;
+    let sum_qv = opaque(sums.sum_qv + qv);
+    sums.qv_lo = opaque(sum_qv - sums.sum_qv) - qv;
+    sums.sum_qv = sum_qv;
+    let pu = one.p * one.u - sums.pu_lo;
+    let sum_pu = opaque(sums.sum_pu + pu);
+    sums.pu_lo = opaque(sum_pu - sums.sum_pu) - pu;
+    sums.sum_pu = sum_pu;
+    return sums;
 }
 
-fn revisit_add(again: Again, row: Row, acc: Acc, bits: vec4<u32>, j: u32) -> Again {
-    let y = target_quad(row.at, j);
-    let a = revisit_class(again, acc, bits.x, y.x, j);
-    let b = revisit_class(a, acc, bits.y, y.y, j + 1u);
-    let c = revisit_class(b, acc, bits.z, y.z, j + 2u);
-    return revisit_class(c, acc, bits.w, y.w, j + 3u);
+fn second_pass_add(sums: SecondPass, row: Row, acc: Acc, bits: vec4<u32>, j: u32) -> SecondPass {
+    let y = target_four(row.at, j);
+    let a = second_pass_class(sums, acc, bits.x, y.x, j);
+    let b = second_pass_class(a, acc, bits.y, y.y, j + 1u);
+    let c = second_pass_class(b, acc, bits.z, y.z, j + 2u);
+    return second_pass_class(c, acc, bits.w, y.w, j + 3u);
 }
 
-fn revisit_join(before: Acc, again: Again) -> Acc {
+fn second_pass_join(before: Acc, sums: SecondPass) -> Acc {
     var acc = before;
-    acc.v = group_sum(again.v - again.v_low);
-    acc.u = group_sum(again.u - again.u_low);
-    acc.notes = group_or(again.notes);
+    acc.sum_qv = group_sum(sums.sum_qv - sums.qv_lo);
+    acc.sum_pu = group_sum(sums.sum_pu - sums.pu_lo);
+    acc.notes = group_or(sums.notes);
     return acc;
 }
 
-// What `revisit_join` made of a part of the row, as a lane's share.
-fn revisit_of(acc: Acc) -> Again {
-    return Again(acc.v, 0.0, acc.u, 0.0, acc.notes);
+// What `second_pass_join` made of a part of the row, as a lane's share.
+fn second_pass_of(acc: Acc) -> SecondPass {
+    return SecondPass(acc.sum_qv, 0.0, acc.sum_pu, 0.0, acc.notes);
 }
 
-fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
-    var loss = bitcast<u32>(max(acc.u + acc.v, 0.0) * params.square);
-    var poison = upstream.poison;
+fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
+    var loss = bitcast<u32>(max(acc.sum_pu + acc.sum_qv, 0.0) * params.square);
+    var nan_mask = upstream.nan_mask;
     let both = FINITE_Q | FINITE_P;
-    if ((acc.notes & POISONED) != 0u || (acc.notes & both) != both) {
+    if ((acc.notes & FOUND_NAN) != 0u || (acc.notes & both) != both) {
         loss = NAN_BITS;
-        poison = NAN_BITS;
+        nan_mask = NAN_BITS;
     } else if ((acc.notes & MAKES_INF) != 0u) {
         loss = INF_BITS;
     }
-    return Closed(loss, poison, acc, upstream.factor * params.temperature);
+    return RowResult(loss, nan_mask, acc, upstream.factor * params.temperature);
 }
 
-fn grad_class(closed: Closed, x: u32, y: u32) -> u32 {
-    let one = term(closed.acc, x, y);
-    var g = one.q * (one.v - closed.acc.v);
+fn grad_class(result: RowResult, x: u32, y: u32) -> u32 {
+    let one = term(result.acc, x, y);
+    var g = one.q * (one.v - result.acc.sum_qv);
     if (!REVERSE && !JSD) {
         g = one.q - one.p;
     }
-    return select(bitcast<u32>(closed.scale * g), NAN_BITS, REVERSE && closed.loss == INF_BITS);
+    return select(bitcast<u32>(result.scale * g), NAN_BITS, REVERSE && result.loss == INF_BITS);
 }
 
-fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    let y = target_quad(row.at, j);
+fn grad_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    let y = target_four(row.at, j);
     return vec4<u32>(
-        grad_class(closed, bits.x, y.x),
-        grad_class(closed, bits.y, y.y),
-        grad_class(closed, bits.z, y.z),
-        grad_class(closed, bits.w, y.w),
+        grad_class(result, bits.x, y.x),
+        grad_class(result, bits.y, y.y),
+        grad_class(result, bits.z, y.z),
+        grad_class(result, bits.w, y.w),
     );
 }
 
-fn grad_target_class(closed: Closed, x: u32, y: u32) -> u32 {
-    let one = term(closed.acc, x, y);
-    var g = one.p * (one.u - closed.acc.u);
+fn grad_target_class(result: RowResult, x: u32, y: u32) -> u32 {
+    let one = term(result.acc, x, y);
+    var g = one.p * (one.u - result.acc.sum_pu);
     if (REVERSE) {
         g = one.p - one.q;
     }
-    return select(bitcast<u32>(closed.scale * g), NAN_BITS, !REVERSE && closed.loss == INF_BITS);
+    return select(bitcast<u32>(result.scale * g), NAN_BITS, !REVERSE && result.loss == INF_BITS);
 }
 
-fn grad_target_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    let y = target_quad(row.at, j);
+fn grad_target_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    let y = target_four(row.at, j);
     return vec4<u32>(
-        grad_target_class(closed, bits.x, y.x),
-        grad_target_class(closed, bits.y, y.y),
-        grad_target_class(closed, bits.z, y.z),
-        grad_target_class(closed, bits.w, y.w),
+        grad_target_class(result, bits.x, y.x),
+        grad_target_class(result, bits.y, y.y),
+        grad_target_class(result, bits.z, y.z),
+        grad_target_class(result, bits.w, y.w),
     );
 }

@@ -8,9 +8,9 @@ struct Params {
     margin: f32,
 }
 
-fn item(in: Item) -> Answer {
+fn item(in: Item) -> ItemGrad {
     let difference = x_add(in.x, x_neg(in.second));
     let z = x_add(bitcast<u32>(params.margin), x_neg(x_mul(in.t, difference)));
     let dx = select(0.0, -bitcast<f32>(in.t), x_positive(z));
-    return Answer(x_relu(z), dx, -dx, 0u, 0u);
+    return ItemGrad(x_relu(z), dx, -dx, 0u, 0u);
 }

@@ -24,16 +24,16 @@ struct Row {
 }
 
 struct Acc {
-    loss: f32,
-    pull: f32,          // sum of the derivatives
+    loss: f32,          // times w_t / C
+    slopes: f32,        // sum over c != t of d max(0, z_c)^p / dz_c
     flags: u32,
 }
 
-struct Closed {
+struct RowResult {
     loss: u32,
-    poison: u32,
-    scale: f32,
-    at_label: f32,
+    nan_mask: u32,
+    scale: f32,         // w_t / C, times what comes from above
+    at_label: f32,      // gradient at t
 }
 
 const FOUND_NAN = 1u;
@@ -58,7 +58,7 @@ fn half_excess(row: Row, bits: u32) -> u32 {
     return x_relu(x_add(row.offset, half_bits(bits)));
 }
 
-// d max(0, z)^p / dz.
+// d max(0, z)^p / dz of z given halved: 2 z = 4 (z / 2) for p = 2.
 fn slope(half_z: u32) -> f32 {
     var d = 1.0;
     if (SQUARED) {
@@ -68,24 +68,24 @@ fn slope(half_z: u32) -> f32 {
 }
 
 fn add_class(before: Acc, row: Row, bits: u32, j: u32) -> Acc {
-    if (j == row.label.class_index || j >= u.frame.classes) {
+    if (j == row.label.class_index || j >= u.dispatch.classes) {
         return before;
     }
     var acc = before;
     let half_z = half_excess(row, bits);
     acc.flags |= select(0u, FOUND_NAN, is_nan(half_z)) | select(0u, FOUND_INF, half_z == INF_BITS);
     let h = finite_or_zero(half_z);
-    // Scaled before it is summed: the mean of finite terms stays finite.
+    // Multiplied with w_t / C before it is summed: the mean of finite terms stays finite.
     if (SQUARED) {
         acc.loss += (2.0 * h) * (2.0 * h * row.share);
     } else {
         acc.loss += h * (2.0 * row.share);
     }
-    acc.pull += slope(half_z);
+    acc.slopes += slope(half_z);
     return acc;
 }
 
-fn acc_quad(acc: Acc, row: Row, bits: vec4<u32>, j: u32) -> Acc {
+fn acc_four(acc: Acc, row: Row, bits: vec4<u32>, j: u32) -> Acc {
     let a = add_class(acc, row, bits.x, j);
     let b = add_class(a, row, bits.y, j + 1u);
     let c = add_class(b, row, bits.z, j + 2u);
@@ -93,18 +93,18 @@ fn acc_quad(acc: Acc, row: Row, bits: vec4<u32>, j: u32) -> Acc {
 }
 
 fn acc_add(acc: Acc, row: Row, block: Block) -> Acc {
-    let a = acc_quad(acc_new(), row, block.a, block.first.x);
-    let b = acc_quad(a, row, block.b, block.first.y);
-    let c = acc_quad(b, row, block.c, block.first.z);
-    let d = acc_quad(c, row, block.d, block.first.w);
-    return Acc(acc.loss + d.loss, acc.pull + d.pull, acc.flags | d.flags);
+    let a = acc_four(acc_new(), row, block.a, block.first.x);
+    let b = acc_four(a, row, block.b, block.first.y);
+    let c = acc_four(b, row, block.c, block.first.z);
+    let d = acc_four(c, row, block.d, block.first.w);
+    return Acc(acc.loss + d.loss, acc.slopes + d.slopes, acc.flags | d.flags);
 }
 
 fn acc_join(acc: Acc) -> Acc {
-    return Acc(group_sum(acc.loss), group_sum(acc.pull), group_or(acc.flags));
+    return Acc(group_sum(acc.loss), group_sum(acc.slopes), group_or(acc.flags));
 }
 
-fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
+fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     var loss = bitcast<u32>(acc.loss);
     if (skips_row(row)) {
         loss = skipped_loss(row.label);
@@ -114,20 +114,20 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
         loss = x_mul(INF_BITS, bitcast<u32>(row.share));
     }
     let scale = upstream.factor * row.share;
-    return Closed(loss, upstream.poison, scale, -scale * acc.pull);
+    return RowResult(loss, upstream.nan_mask, scale, -scale * acc.slopes);
 }
 
-fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+fn grad_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
     let slopes = vec4<f32>(
         slope(half_excess(row, bits.x)),
         slope(half_excess(row, bits.y)),
         slope(half_excess(row, bits.z)),
         slope(half_excess(row, bits.w)),
     );
-    let is_label = vec4<u32>(row.label.class_index - j) == IN_QUAD;
-    return bitcast<vec4<u32>>(select(closed.scale * slopes, vec4<f32>(closed.at_label), is_label));
+    let is_label = vec4<u32>(row.label.class_index - j) == IN_FOUR;
+    return bitcast<vec4<u32>>(select(result.scale * slopes, vec4<f32>(result.at_label), is_label));
 }
 
-fn grad_target_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+fn grad_target_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
     return vec4<u32>(0u);
 }

@@ -21,10 +21,10 @@ struct Acc {
     nothing: u32,
 }
 
-struct Closed {
+struct RowResult {
     loss: u32,
-    poison: u32,
-    at_label: u32,      // bits of the gradient there
+    nan_mask: u32,
+    at_label: u32,      // bits of the gradient at t
 }
 
 fn open_row(index: u32, at: u32) -> Row {
@@ -47,7 +47,7 @@ fn acc_join(acc: Acc) -> Acc {
     return acc;
 }
 
-fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
+fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     let w = class_weight(row.label.class_index);
     let bits = load_logit(row.at, row.label.class_index);
     var loss = bitcast<u32>(-w * ordinary(bits));
@@ -58,14 +58,14 @@ fn close_row(row: Row, acc: Acc, upstream: Scale) -> Closed {
     } else if (!is_finite(bits)) {
         loss = select(INF_BITS, NEG_INF_BITS, (bits == INF_BITS) == (w > 0.0));
     }
-    return Closed(loss, 0u, bitcast<u32>(-upstream.factor * w) | upstream.poison);
+    return RowResult(loss, 0u, bitcast<u32>(-upstream.factor * w) | upstream.nan_mask);
 }
 
-fn grad_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    let is_label = vec4<u32>(row.label.class_index - j) == IN_QUAD;
-    return select(vec4<u32>(0u), vec4<u32>(closed.at_label), is_label);
+fn grad_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
+    let is_label = vec4<u32>(row.label.class_index - j) == IN_FOUR;
+    return select(vec4<u32>(0u), vec4<u32>(result.at_label), is_label);
 }
 
-fn grad_target_quad(row: Row, closed: Closed, bits: vec4<u32>, j: u32) -> vec4<u32> {
+fn grad_target_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
     return vec4<u32>(0u);
 }

@@ -8,7 +8,7 @@ struct Params {
     spare: u32,
 }
 
-fn item(in: Item) -> Answer {
+fn item(in: Item) -> ItemGrad {
     let z = x_neg(x_mul(in.t, in.x));
-    return Answer(x_softplus(z), -bitcast<f32>(in.t) * sigmoid(z), 0.0, nan_poison(z), 0u);
+    return ItemGrad(x_softplus(z), -bitcast<f32>(in.t) * sigmoid(z), 0.0, nan_mask_of(z), 0u);
 }

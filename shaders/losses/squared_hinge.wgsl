@@ -6,8 +6,8 @@ struct Params {
     margin: f32,
 }
 
-fn item(in: Item) -> Answer {
+fn item(in: Item) -> ItemGrad {
     let z = x_relu(x_add(bitcast<u32>(params.margin), x_neg(x_mul(in.t, in.x))));
     let dx = select(0.0, -2.0 * bitcast<f32>(in.t) * bitcast<f32>(z), x_positive(z));
-    return Answer(x_mul(z, z), dx, 0.0, 0u, 0u);
+    return ItemGrad(x_mul(z, z), dx, 0.0, 0u, 0u);
 }

@@ -1,92 +1,94 @@
-//! Cross-entropy with every option of PyTorch's, and several ignored values, any class axis, a choice for the empty mean.
+//! Cross-entropy with every option of PyTorch's, and several ignored values, any class axis, a choice for the empty
+//! mean.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::classes::{Classes, Takes, class_builders, sample_weight};
-use super::{Loss, LossInfo, Options, Twin, params};
+use super::options::{finite, positive, share};
+use super::row_loss::{RowOptions, RowSupports, example_weight, row_loss};
+#[cfg(feature = "host")]
+use crate::cpu::{self, BatchedRows, LANES, Real, RowGrads, RowIn, RowReference, RowStat, RowTarget};
 use crate::error::Error;
-use crate::kernel::Kernel;
-use crate::link::part;
-use crate::problem::{Problem, Reduction, TargetKind, Want};
-use crate::reference::{self, FewRows, LANES, Real, RowGrads, RowIn, RowStat, RowTarget, RowTwin};
-use crate::tensors::{Answer, OwnedTensors, Tensors};
+use crate::problem::{Problem, TargetKind};
+use crate::wgsl::{Flags, flags};
 
-pub(super) const INFO: LossInfo = LossInfo {
-    name: "cross_entropy",
-    type_name: "CrossEntropy",
-    pytorch: "torch.nn.CrossEntropyLoss",
-    formula: "sum_c w_c q_c (log sum_j exp x_j - x_c), q = (1 - e) y + e / C",
-    from_options: |options| CrossEntropy::from_options(options).map(|loss| Box::new(loss) as Box<dyn Loss>),
-    params: params!(Params: hard, soft, z, half_inverse_t, cap, inverse_cap),
-    variants,
-};
+row_loss! {
+    CrossEntropy {
+        name: "cross_entropy",
+        pytorch: "torch.nn.CrossEntropyLoss",
+        formula: "sum_c w_c q_c (log sum_j exp x_j - x_c), q = (1 - e) y + e / C",
+        wgsl: "losses/cross_entropy.wgsl",
+        params: [hard, soft, z, half_inverse_t, cap, inverse_cap],
+        options: [label_smoothing, z_loss, softcap, temperature],
+        shared: [weight, ignore],
+        supports: RowSupports {
+            indices: true,
+            values: true,
+            grad_target: true,
+            counted: true,
+            weighs_mean: true,
+            stats: true,
+            ..RowSupports::NONE
+        },
+        examples: |loss, shape, seed| loss.rows.example_inputs(shape, seed, loss.example_target),
+    }
+}
 
 /// Cross-entropy between logits and class indices or class probabilities.
 ///
-/// With logits x of a row, class weights w, label smoothing e, and y the one-hot vector of the class index t or the row of target
-/// probabilities:
+/// With logits x of a row, class weights w, label smoothing e, and y the one-hot vector of the class index t or the row
+/// of target probabilities:
 ///
 /// q = (1 - e) y + e / C,  loss = sum_c w_c q_c (lse - x_c),  lse = log sum_j exp x_j
 ///
 /// d loss / d x_j = A p_j - w_j q_j,  A = sum_c w_c q_c,  p = softmax x;  d loss / d y_j = (1 - e) w_j (lse - x_j)
 ///
-/// **Shapes.** Logits (C), (N, C) or (N, C, d1, ...), or any axis as [`class_axis`](Self::class_axis); class indices without the
-/// class axis, probabilities of the logits' shape.
+/// **Shapes.** Logits (C), (N, C) or (N, C, d1, ...), or any axis as [`class_axis`](Self::class_axis); class indices
+/// without the class axis, probabilities of the logits' shape.
 ///
-/// **Mean** divides by the sum of w_t over the rows that are not ignored (class indices) or by the number of rows (probabilities).
+/// **Mean** divides by the sum of w_t over the rows that are not ignored (class indices) or by the number of rows
+/// (probabilities).
 ///
-/// **Edges.** A -inf logit has probability 0 and gradient 0; as the target, its loss is +inf. NaN or +inf, or nothing but -inf, makes
-/// that row NaN and no other. (On the GPU -inf is computed as `f32::MIN`: only in a row whose largest logit is exactly `f32::MIN` does it
-/// then get probability.) The mean over nothing is NaN with gradient 0. Unlike PyTorch: target probability 0 on a -inf logit
-/// contributes 0 rather than NaN; an ignored row's gradient is 0 even where its logits are NaN; a class index out of range is an
-/// error on the host, and in a GPU buffer gives NaN for that row and a status, with everything else as if it were in range.
+/// **Edges.** A -inf logit has probability 0 and gradient 0; as the target, its loss is +inf. NaN or +inf, or nothing
+/// but -inf, makes that row NaN and no other. (On the GPU -inf is computed as `f32::MIN`: only in a row whose largest
+/// logit is exactly `f32::MIN` does it then get probability.) The mean of an empty batch is NaN with gradient 0. Unlike
+/// PyTorch: target probability 0 on a -inf logit contributes 0 rather than NaN; an ignored row's gradient is 0 even
+/// where its logits are NaN; a class index out of range is an error on the host, and in a GPU buffer gives NaN for that
+/// row and a status, with everything else as if it were in range.
 ///
-/// **Beyond PyTorch.** Several ignored indices; a [`sample weight`](crate::Tensors::sample_weight) per row; [`z_loss`](Self::z_loss);
-/// [`softcap`](Self::softcap) and [`temperature`](Self::temperature), applied to the logits in this order; any
-/// [`class_axis`](Self::class_axis); and with [`Want::STATS`] log-sum-exp, entropy, argmax and top-1 hit of every row.
+/// **Beyond PyTorch.** Several ignored indices; a [`sample weight`](crate::Tensors::sample_weight) per row;
+/// [`z_loss`](Self::z_loss); [`softcap`](Self::softcap) and [`temperature`](Self::temperature), applied to the logits
+/// in this order; any [`class_axis`](Self::class_axis); and with [`Want::STATS`](crate::Want::STATS) log-sum-exp,
+/// entropy, argmax and top-1 hit of every row.
 ///
 /// **By hand.** Logits (0, 0), t = 0, z = 0.1: loss = log 2 + 0.1 (log 2)² = 0.74119. Logits (0.549306, 0), t = 1,
 /// softcap 1: x = (tanh 0.549306, 0) = (0.5, 0), loss = log(1 + exp 0.5) = 0.97408.
 ///
-/// **Accuracy.** Confident rows keep their digits: with class indices and no smoothing every loss and gradient element is within
-/// 2e-6 (relative) of the exact value, down to 1e-12 of the row's largest.
+/// **Accuracy.** Confident rows keep their digits: with class indices and no smoothing every loss and gradient element
+/// is within 2e-6 (relative) of the exact value, down to 1e-12 of the row's largest.
 ///
-/// Source: [torch.nn.CrossEntropyLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html); the
-/// one-pass maximum and sum is Milakov & Gimelshein, [arXiv 1805.02867](https://arxiv.org/abs/1805.02867).
+/// Source: [torch.nn.CrossEntropyLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html);
+/// the one-pass maximum and sum is Milakov & Gimelshein, [arXiv 1805.02867](https://arxiv.org/abs/1805.02867).
 ///
 /// ```
-/// use deeploss::{Context, CrossEntropy, Loss};
+/// use deeploss::{Context, CrossEntropy, Evaluate, Tensors};
 /// use ndarray::array;
 ///
 /// let logits = array![[2.0_f32, 1.0, 0.1], [0.0, 3.0, 0.0]];
 /// let targets = array![0_i64, -100];                     // the second row is ignored
-/// let out = CrossEntropy::new().evaluate(&Context::cpu(), logits.view(), targets.view())?;
+/// let out = CrossEntropy::new().evaluate(&Context::cpu(), &Tensors::new(logits.view(), targets.view()))?;
 /// assert!((out.scalar().unwrap() - 0.417_03).abs() < 1e-5);
 /// assert!(out.grad_input.unwrap().index_axis(ndarray::Axis(0), 1).iter().all(|g| *g == 0.0));
 /// # Ok::<(), deeploss::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct CrossEntropy {
-    classes: Classes,
+    rows: RowOptions,
     label_smoothing: f32,
     z_loss: f32,
     softcap: Option<f32>,
     temperature: f32,
-    /// What [`Loss::sample`] draws.
-    sample_probabilities: bool,
-}
-
-impl Default for CrossEntropy {
-    fn default() -> Self {
-        Self {
-            classes: Classes::default(),
-            label_smoothing: 0.0,
-            z_loss: 0.0,
-            softcap: None,
-            temperature: 1.0,
-            sample_probabilities: false,
-        }
-    }
+    /// What [`Loss::example_inputs`](crate::Loss::example_inputs) draws.
+    example_target: TargetKind,
 }
 
 /// `Params` in cross_entropy.wgsl.
@@ -106,10 +108,15 @@ impl CrossEntropy {
     /// Mean reduction, no weights, no smoothing, index -100 ignored.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            rows: RowOptions::new(),
+            label_smoothing: 0.0,
+            z_loss: 0.0,
+            softcap: None,
+            temperature: 1.0,
+            example_target: TargetKind::Indices,
+        }
     }
-
-    class_builders!(weight, ignore);
 
     /// Share e of the target's probability that is spread evenly over all classes, 0 ..= 1.
     #[must_use]
@@ -139,34 +146,33 @@ impl CrossEntropy {
         self
     }
 
-    fn from_options(options: &Options) -> Result<Self, Error> {
-        let own = ["label_smoothing", "z_loss", "softcap", "temperature"];
-        options.only(&[&own[..], &["weight", "ignore_index", "reduction"]].concat())?;
-        let number = |name, default| options.number(name).map(|value| value.map_or(default, |value| value as f32));
-        Ok(Self {
-            classes: Classes::default().with_options(options)?,
-            label_smoothing: number("label_smoothing", 0.0)?,
-            z_loss: number("z_loss", 0.0)?,
-            softcap: options.number("softcap")?.map(|cap| cap as f32),
-            temperature: number("temperature", 1.0)?,
-            sample_probabilities: false,
-        })
-    }
-
-    fn check_options(&self) -> Result<(), Error> {
-        let e = self.label_smoothing;
-        if !(0.0..=1.0).contains(&e) {
-            return Err(Error::value("label_smoothing", "a number in 0 ..= 1", e));
+    fn pieces(&self, problem: &Problem, classes: usize) -> Result<(Params, Flags), Error> {
+        let e = share("label_smoothing", self.label_smoothing)?;
+        let z = finite("z_loss", self.z_loss)?;
+        let cap = positive("softcap", self.softcap.unwrap_or(1.0))?;
+        let t = positive("temperature", self.temperature)?;
+        let probabilities = problem.target == TargetKind::Values;
+        if let Some(index) = self.rows.ignore.iter().find(|&&index| probabilities && index >= 0) {
+            return Err(Error::value("ignore_index", "none, or a negative one, with target probabilities", index));
         }
-        if !self.z_loss.is_finite() {
-            return Err(Error::value("z_loss", "a finite number", self.z_loss));
-        }
-        for (name, value) in [("softcap", self.softcap.unwrap_or(1.0)), ("temperature", self.temperature)] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(Error::value(name, "a finite number > 0", value));
-            }
-        }
-        Ok(())
+        let (hard, soft) = self.shares(classes);
+        let params = Params {
+            hard: hard as f32,
+            soft: soft as f32,
+            z,
+            half_inverse_t: 0.5 / t,
+            cap,
+            inverse_cap: 1.0 / cap,
+            spare: [0; 2],
+        };
+        let flags = flags! {
+            PROBABILITIES: probabilities,
+            SMOOTHING: e > 0.0,
+            TEMPERED: t != 1.0,
+            CAPPED: self.softcap.is_some(),
+            Z_LOSS: z != 0.0,
+        };
+        Ok((params, flags))
     }
 
     /// Share of the target itself, and of each class besides: 1 - e, e / C.
@@ -176,85 +182,26 @@ impl CrossEntropy {
     }
 }
 
-fn variants(classes: usize) -> Vec<Box<dyn Loss>> {
+fn variants(classes: usize) -> Vec<CrossEntropy> {
     let base = CrossEntropy::new;
-    let soft = || CrossEntropy { sample_probabilities: true, ..base() };
-    let weight = || sample_weight(classes);
+    let soft = || CrossEntropy { example_target: TargetKind::Values, ..base() };
+    let weight = || example_weight(classes);
     vec![
-        Box::new(base()),
-        Box::new(base().weight(weight())),
-        Box::new(base().label_smoothing(0.1).ignore_index(0)),
-        Box::new(base().label_smoothing(0.3).weight(weight())),
-        Box::new(base().ignore_indices([-1, 1, 2])),
-        Box::new(soft()),
-        Box::new(soft().label_smoothing(0.2).weight(weight())),
-        Box::new(base().z_loss(1e-2).temperature(1.7)),
-        Box::new(base().softcap(5.0).z_loss(1e-2).label_smoothing(0.1)),
-        Box::new(soft().softcap(4.0).temperature(0.5)),
+        base(),
+        base().weight(weight()),
+        base().label_smoothing(0.1).ignore_index(0),
+        base().label_smoothing(0.3).weight(weight()),
+        base().ignore_indices([-1, 1, 2]),
+        soft(),
+        soft().label_smoothing(0.2).weight(weight()),
+        base().z_loss(1e-2).temperature(1.7),
+        base().softcap(5.0).z_loss(1e-2).label_smoothing(0.1),
+        soft().softcap(4.0).temperature(0.5),
     ]
 }
 
-impl Loss for CrossEntropy {
-    fn info(&self) -> &'static LossInfo {
-        &INFO
-    }
-
-    fn kernel(&self, problem: &Problem) -> Result<Kernel, Error> {
-        self.check_options()?;
-        let probabilities = problem.target == TargetKind::Values;
-        if let Some(index) = self.classes.ignore.iter().find(|&&index| probabilities && index >= 0) {
-            return Err(Error::value("ignore_index", "none, or a negative one, with target probabilities", index));
-        }
-        let (hard, soft) = self.shares(self.classes.count(problem)?);
-        let cap = self.softcap.unwrap_or(1.0);
-        let params = Params {
-            hard: hard as f32,
-            soft: soft as f32,
-            z: self.z_loss,
-            half_inverse_t: 0.5 / self.temperature,
-            cap,
-            inverse_cap: 1.0 / cap,
-            spare: [0; 2],
-        };
-        let takes = Takes {
-            indices: true,
-            values: true,
-            grad_target: true,
-            counted: true,
-            stats: true,
-            revisits: false,
-            flags: vec![
-                ("PROBABILITIES", probabilities),
-                ("SMOOTHING", self.label_smoothing > 0.0),
-                ("TEMPERED", self.temperature != 1.0),
-                ("CAPPED", self.softcap.is_some()),
-                ("Z_LOSS", self.z_loss != 0.0),
-            ],
-        };
-        self.classes.kernel(problem, part!("losses/cross_entropy.wgsl"), takes, bytemuck::bytes_of(&params))
-    }
-
-    fn with_reduction(&self, reduction: Reduction) -> Box<dyn Loss> {
-        Box::new(self.clone().reduction(reduction))
-    }
-
-    fn ignores(&self, target: i64) -> bool {
-        self.classes.ignore.contains(&target)
-    }
-
-    fn sample(&self, shape: &[usize], seed: u64) -> OwnedTensors {
-        let kind = if self.sample_probabilities { TargetKind::Values } else { TargetKind::Indices };
-        self.classes.sample(shape, seed, kind)
-    }
-}
-
-impl<F: Real> Twin<F> for CrossEntropy {
-    fn compute(&self, kernel: &Kernel, tensors: &Tensors<'_, F>, want: Want) -> Answer<F> {
-        reference::rows(self, kernel, tensors, want)
-    }
-}
-
-impl<F: Real> RowTwin<F> for CrossEntropy {
+#[cfg(feature = "host")]
+impl<F: Real> RowReference<F> for CrossEntropy {
     #[inline(always)]
     fn row<const BITS: usize>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         // Half of what the softmax sees of a logit, and its derivative: softcap, then temperature.
@@ -267,48 +214,52 @@ impl<F: Real> RowTwin<F> for CrossEntropy {
             let e = (-(v / cap).abs()).exp_twice();
             inverse_t * (F::of(4.0) * e / ((F::one() + e) * (F::one() + e)))
         };
-        self.row_of(row, grads, |v| half_inverse_t * (cap * reference::tanh(v / cap)), slope)
+        self.row_of(row, grads, |v| half_inverse_t * (cap * cpu::tanh(v / cap)), slope)
     }
 
-    fn takes_few(&self) -> bool {
+    fn ignores(&self, target: i64) -> bool {
+        self.rows.ignore.contains(&target)
+    }
+
+    fn takes_batched(&self) -> bool {
         self.softcap.is_none() && self.label_smoothing == 0.0
     }
 
     /// As in `row_of`, without shares of other classes.
     #[inline(always)]
-    fn few(&self, rows: &mut FewRows<'_, F>) -> [F; LANES] {
+    fn batched(&self, rows: &mut BatchedRows<'_, F>) -> [F; LANES] {
         let half_inverse_t = F::of(0.5) / F::of(f64::from(self.temperature));
         let (zero, half, z) = (F::zero(), F::of(0.5), F::of(f64::from(self.z_loss)));
-        let FewRows { classes, target, weight, scale } = rows;
+        let BatchedRows { classes, target, weight, scale } = rows;
         let mut m = [F::neg_infinity(); LANES];
         for x in classes.iter() {
             for k in 0..LANES {
                 m[k] = if x[k] > m[k] { x[k] } else { m[k] };
             }
         }
-        let (mut s, mut e_t, mut lag) = ([zero; LANES], [zero; LANES], [zero; LANES]);
+        let (mut s, mut e_t, mut half_max_minus_target) = ([zero; LANES], [zero; LANES], [zero; LANES]);
         for (c, x) in classes.iter_mut().enumerate() {
             for k in 0..LANES {
-                let half_lag = half_inverse_t * m[k] - half_inverse_t * x[k];
-                let e = (-half_lag).exp_twice();
-                let own = target[k] == c as u32;
-                s[k] += if own { zero } else { e };
-                e_t[k] = if own { e } else { e_t[k] };
-                lag[k] = if own { half_lag } else { lag[k] };
+                let half_below_max = half_inverse_t * m[k] - half_inverse_t * x[k];
+                let e = (-half_below_max).exp_twice();
+                let is_target = target[k] == c as u32;
+                s[k] += if is_target { zero } else { e };
+                e_t[k] = if is_target { e } else { e_t[k] };
+                half_max_minus_target[k] = if is_target { half_below_max } else { half_max_minus_target[k] };
                 x[k] = e;
             }
         }
         let (mut loss, mut scale_p, mut grad_t) = ([zero; LANES], [zero; LANES], [zero; LANES]);
         for k in 0..LANES {
             let (half_m, d) = (half_inverse_t * m[k], s[k] + e_t[k]);
-            let log_d = if lag[k] == zero { s[k].log1p() } else { d.log_any() };
+            let log_d = if half_max_minus_target[k] == zero { s[k].log1p() } else { d.log_any() };
             let lse = half_m + half_m + log_d;
-            let pull = (z + z) * lse;
-            let half_loss = half * weight[k] * log_d + weight[k] * lag[k] + half * z * lse * lse;
+            let dz_dlse = (z + z) * lse;
+            let half_loss = half * weight[k] * log_d + weight[k] * half_max_minus_target[k] + half * z * lse * lse;
             let slope = scale[k] * (half_inverse_t + half_inverse_t);
             loss[k] = half_loss + half_loss;
-            scale_p[k] = slope * (weight[k] + pull) / d;
-            grad_t[k] = slope * (pull * (e_t[k] / d) - weight[k] * (s[k] / d));
+            scale_p[k] = slope * (weight[k] + dz_dlse) / d;
+            grad_t[k] = slope * (dz_dlse * (e_t[k] / d) - weight[k] * (s[k] / d));
         }
         for (c, x) in classes.iter_mut().enumerate() {
             for k in 0..LANES {
@@ -319,6 +270,7 @@ impl<F: Real> RowTwin<F> for CrossEntropy {
     }
 }
 
+#[cfg(feature = "host")]
 impl CrossEntropy {
     #[inline(always)]
     fn row_of<F: Real>(
@@ -342,53 +294,53 @@ impl CrossEntropy {
         let spreads = soft > F::zero() || label.is_none();
 
         let (zero, half) = (F::zero(), F::of(0.5));
-        let half_m = half_x(reference::largest(x));
+        let half_m = half_x(cpu::largest(x));
         let e = |v: F| (half_x(v) - half_m).exp_twice();
 
         // The exponentials stay in the row's gradient, all but the target's.
-        let [s, e_t] = reference::sum_but(label, x, grads.input.as_mut(), e);
-        let lag = label.map_or(zero, |t| half_m - half_x(x[t]));
+        let [s, e_t] = cpu::sum_but(label, x, grads.input.as_mut(), e);
+        let half_max_minus_target = label.map_or(zero, |t| half_m - half_x(x[t]));
         let d = s + e_t;
         // NaN or +inf among the logits, or nothing but -inf.
         if d.is_nan() {
-            grads.poison();
+            grads.fill_nan();
             return F::nan();
         }
-        let log_d = if label.is_some() && lag == zero { s.log1p() } else { d.log_any() };
+        let log_d = if label.is_some() && half_max_minus_target == zero { s.log1p() } else { d.log_any() };
 
         // A and sum a_c (m - x_c) / 2: the spread-out part, then the class index' own. Probability 0 on -inf is 0.
         let (mut a, mut half_rest) = (zero, zero);
         if spreads {
-            [a, half_rest] = reference::sums([x, y, row.weight], |[v, y, w]| {
+            [a, half_rest] = cpu::sums([x, y, row.weight], |[v, y, w]| {
                 let q = spread(y);
                 [q * w, if q == zero { zero } else { q * w * (half_m - half_x(v)) }]
             });
         }
         let spread_a = a;
-        let own = label.map_or(zero, |t| hard * row.weight[t]);
+        let target_weight = label.map_or(zero, |t| hard * row.weight[t]);
         if label.is_some() {
-            a += own;
-            half_rest += own * lag;
+            a += target_weight;
+            half_rest += target_weight * half_max_minus_target;
         }
         // z lse^2 and its derivative.
         let (z, lse) = (F::of(f64::from(self.z_loss)), half_m + half_m + log_d);
-        let pull = (z + z) * lse;
+        let dz_dlse = (z + z) * lse;
         let half_loss = half * a * log_d + half_rest + half * z * lse * lse;
 
         if let Some(grad) = &mut grads.input {
             let grad = grad.values();
-            let scale_p = row.scale * (a + pull) / d;
+            let scale_p = row.scale * (a + dz_dlse) / d;
             if spreads {
-                reference::update(grad, [x, y, row.weight], |e, [v, y, w]| {
+                cpu::update(grad, [x, y, row.weight], |e, [v, y, w]| {
                     (e * scale_p - row.scale * (spread(y) * w)) * slope(v)
                 });
             } else {
-                reference::update(grad, [x], |e, [v]| e * scale_p * slope(v));
+                cpu::update(grad, [x], |e, [v]| e * scale_p * slope(v));
             }
             if let Some(t) = label {
-                let own_part = -row.scale * own * (s / d);
+                let target_part = -row.scale * target_weight * (s / d);
                 let rest = if soft > zero { spread_a * (e_t / d) - soft * row.weight[t] } else { zero };
-                grad[t] = (own_part + row.scale * (rest + pull * (e_t / d))) * slope(x[t]);
+                grad[t] = (target_part + row.scale * (rest + dz_dlse * (e_t / d))) * slope(x[t]);
             }
         }
         if let Some(grad) = &mut grads.target {
@@ -399,10 +351,10 @@ impl CrossEntropy {
             });
         }
         if let Some(stat) = &mut grads.stat {
-            let [spread_out] = reference::sums([x], |[v]| {
-                let half_lag = half_m - half_x(v);
-                let e = (-half_lag).exp_twice();
-                [if e > zero { e * half_lag } else { zero }]
+            let [spread_out] = cpu::sums([x], |[v]| {
+                let half_below_max = half_m - half_x(v);
+                let e = (-half_below_max).exp_twice();
+                [if e > zero { e * half_below_max } else { zero }]
             });
             let best = x.iter().position(|&v| half_x(v) == half_m).unwrap_or(0);
             *stat = RowStat {

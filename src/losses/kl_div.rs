@@ -1,22 +1,28 @@
 //! Kullback-Leibler divergence.
 
-use super::items::{Items, Takes, item_builders, item_loss, sample};
-use super::{Loss, LossInfo, Options, Twin};
+use super::NoParams as Params;
+use super::item_loss::{ItemOptions, ItemSupports, item_loss};
 use crate::error::Error;
-use crate::kernel::Kernel;
-use crate::problem::Want;
-use crate::reference::{self, ItemIn, ItemOut, ItemTwin, Real};
-use crate::tensors::{Answer, OwnedTarget, OwnedTensors, Tensors};
-
-pub(super) const INFO: LossInfo = LossInfo {
-    name: "kl_div",
-    type_name: "KlDiv",
-    pytorch: "torch.nn.KLDivLoss",
-    formula: "t (log t - x)",
-    from_options: |options| KlDiv::from_options(options).map(|loss| Box::new(loss) as Box<dyn Loss>),
-    params: &[("(size)", 16)],
-    variants,
+use crate::wgsl::{Flags, flags};
+#[cfg(feature = "host")]
+use crate::{
+    cpu::{ItemIn, ItemOut, ItemReference, Real},
+    tensors::{OwnedTarget, OwnedTensors},
 };
+
+item_loss! {
+    KlDiv {
+        name: "kl_div",
+        pytorch: "torch.nn.KLDivLoss",
+        formula: "t (log t - x)",
+        wgsl: "losses/kl_div.wgsl",
+        params: [],
+        options: [log_target],
+        shared: [],
+        supports: ItemSupports { grad_target: true, batch_mean: true, ..ItemSupports::NONE },
+        examples: |loss, shape, seed| example_inputs(loss.log_target, shape, seed),
+    }
+}
 
 /// Kullback-Leibler divergence between log-probabilities x and target probabilities t:
 ///
@@ -24,25 +30,27 @@ pub(super) const INFO: LossInfo = LossInfo {
 ///
 /// or, with targets in log space: loss = exp(t) (t - x),  d loss / d x = -exp(t),  d loss / d t = exp(t) (t - x + 1).
 ///
-/// **Shapes.** Log-probabilities of any shape, targets of the same. **Mean** divides by all elements; **BatchMean**, the one that is
-/// the divergence of whole rows, by the first dimension.
+/// **Shapes.** Log-probabilities of any shape, targets of the same. **Mean** divides by all elements; **BatchMean**,
+/// the one that is the divergence of whole rows, by the first dimension.
 ///
-/// **Edges.** t = 0 contributes 0, and its own gradient is NaN as in PyTorch; t < 0 gives NaN; t = 0 with x = -inf gives NaN, as in PyTorch.
+/// **Edges.** t = 0 contributes 0, and its own gradient is NaN as in PyTorch; t < 0 gives NaN; t = 0 with x = -inf
+/// gives NaN, as in PyTorch.
 ///
 /// Source: [torch.nn.KLDivLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.KLDivLoss.html).
 ///
 /// ```
-/// use deeploss::{Context, KlDiv, Loss, Reduction};
+/// use deeploss::{Context, Evaluate, KlDiv, Reduction, Tensors};
 /// use ndarray::array;
 ///
 /// let (log_p, t) = (array![[0.5_f32.ln(), 0.5_f32.ln()]], array![[1.0_f32, 0.0]]);
-/// let out = KlDiv::new().reduction(Reduction::BatchMean).evaluate(&Context::cpu(), log_p.view(), t.view())?;
+/// let loss = KlDiv::new().reduction(Reduction::BatchMean);
+/// let out = loss.evaluate(&Context::cpu(), &Tensors::new(log_p.view(), t.view()))?;
 /// assert!((out.scalar().unwrap() - std::f32::consts::LN_2).abs() < 1e-6);
 /// # Ok::<(), deeploss::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KlDiv {
-    items: Items,
+    items: ItemOptions,
     log_target: bool,
 }
 
@@ -50,7 +58,7 @@ impl KlDiv {
     /// Targets are probabilities; mean reduction.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { items: ItemOptions::new(), log_target: false }
     }
 
     /// Targets are log-probabilities.
@@ -60,45 +68,28 @@ impl KlDiv {
         self
     }
 
-    item_builders!();
-
-    fn from_options(options: &Options) -> Result<Self, Error> {
-        options.only(&["log_target", "reduction"])?;
-        Ok(Self { items: Items::from_options(options)?, log_target: options.flag("log_target")?.unwrap_or(false) })
-    }
-
-    fn params(&self) -> Result<[u32; 4], Error> {
-        Ok([0; 4])
-    }
-
-    fn draw(&self, shape: &[usize], seed: u64) -> OwnedTensors {
-        let mut tensors = sample(shape, seed, |rng| if rng.below(8) == 0 { 0.0 } else { rng.uniform() });
-        tensors.input.mapv_inplace(|x| -x.abs());
-        if let (true, OwnedTarget::Values(t)) = (self.log_target, &mut tensors.target) {
-            t.mapv_inplace(|t| -4.0 * t);
-        }
-        tensors
+    fn pieces(&self) -> Result<(Params, Flags), Error> {
+        Ok(([0; 4], flags! { LOG_TARGET: self.log_target }))
     }
 }
 
-fn variants(_: usize) -> Vec<Box<dyn Loss>> {
-    vec![Box::new(KlDiv::new()), Box::new(KlDiv::new().log_target(true))]
+fn variants(_: usize) -> Vec<KlDiv> {
+    vec![KlDiv::new(), KlDiv::new().log_target(true)]
 }
 
-item_loss!(
-    KlDiv,
-    "losses/kl_div.wgsl",
-    Takes { grad_target: true, batch_mean: true, ..Takes::default() },
-    flags: |loss: &Self| vec![("LOG_TARGET", loss.log_target)]
-);
-
-impl<F: Real> Twin<F> for KlDiv {
-    fn compute(&self, kernel: &Kernel, tensors: &Tensors<'_, F>, want: Want) -> Answer<F> {
-        reference::items(self, kernel, tensors, want)
+#[cfg(feature = "host")]
+fn example_inputs(log_target: bool, shape: &[usize], seed: u64) -> OwnedTensors {
+    let target = |rng: &mut crate::sample::Rng| if rng.below(8) == 0 { 0.0 } else { rng.uniform() };
+    let mut tensors = super::item_loss::example_inputs(shape, seed, target);
+    tensors.input.mapv_inplace(|x| -x.abs());
+    if let (true, OwnedTarget::Values(t)) = (log_target, &mut tensors.target) {
+        t.mapv_inplace(|t| -4.0 * t);
     }
+    tensors
 }
 
-impl<F: Real> ItemTwin<F> for KlDiv {
+#[cfg(feature = "host")]
+impl<F: Real> ItemReference<F> for KlDiv {
     #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let (x, t) = (item.x, item.t);

@@ -2,69 +2,82 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::classes::{Classes, Takes, class_builders};
-use super::{Loss, LossInfo, Options, Twin, params};
+use super::options::{OptionField, Reader, positive};
+use super::row_loss::{RowOptions, RowSupports, row_loss};
 use crate::error::Error;
-use crate::kernel::Kernel;
-use crate::link::part;
-use crate::problem::{Problem, Reduction, TargetKind, Want};
-use crate::reference::{self, Real, RowGrads, RowIn, RowTarget, RowTwin};
-use crate::tensors::{Answer, OwnedTarget, OwnedTensors, Tensors};
-
-pub(super) const INFO: LossInfo = LossInfo {
-    name: "kl_from_logits",
-    type_name: "KlFromLogits",
-    pytorch: "(none)",
-    formula: "T^2 KL(softmax(y / T) | softmax(x / T))",
-    from_options: |options| KlFromLogits::from_options(options).map(|loss| Box::new(loss) as Box<dyn Loss>),
-    params: params!(Params: half_inverse_t, square, temperature, beta),
-    variants,
+use crate::problem::Problem;
+use crate::wgsl::{Flags, flags};
+#[cfg(feature = "host")]
+use crate::{
+    cpu::{self, Real, RowGrads, RowIn, RowReference, RowTarget},
+    problem::TargetKind,
+    tensors::{OwnedTarget, OwnedTensors},
 };
 
-/// Divergences between the softmaxes of two rows of logits, student x (the input) and teacher y (the target), at temperature T, for
-/// distillation. With Q = softmax(x / T) and P = softmax(y / T), by [`direction`](Self::direction):
+row_loss! {
+    KlFromLogits {
+        name: "kl_from_logits",
+        pytorch: "(none)",
+        formula: "T^2 KL(softmax(y / T) | softmax(x / T))",
+        wgsl: "losses/kl_from_logits.wgsl",
+        params: [half_inverse_t, square, temperature, beta],
+        options: [temperature, direction],
+        shared: [],
+        supports: RowSupports { values: true, grad_target: true, second_pass: true, ..RowSupports::NONE },
+        examples: |loss, shape, seed| {
+            let logits = |seed| loss.rows.example_inputs(shape, seed, TargetKind::Values).input;
+            OwnedTensors::new(logits(seed), OwnedTarget::Values(logits(seed ^ 1)))
+        },
+    }
+}
+
+/// Divergences between the softmaxes of two rows of logits, student x (the input) and teacher y (the target), at
+/// temperature T, for distillation. With Q = softmax(x / T) and P = softmax(y / T), by [`direction`](Self::direction):
 ///
 /// forward: T² KL(P | Q);  reverse: T² KL(Q | P);
 /// JSD(b): T² (b KL(P | M) + (1 - b) KL(Q | M)),  M = b P + (1 - b) Q
 ///
-/// Forward: d loss / d x = T (Q - P),  d loss / d y = T P (log P - log Q - KL). Both sides have gradients in every direction. The
-/// factor T² keeps the gradient's size independent of T.
+/// Forward: d loss / d x = T (Q - P),  d loss / d y = T P (log P - log Q - KL). Both sides have gradients in every
+/// direction. The factor T² keeps the gradient's size independent of T.
 ///
-/// **Shapes.** Logits (C), (N, C) or (N, C, d1, ...), or any [`class_axis`](Self::class_axis); the teacher's of the same shape.
+/// **Shapes.** Logits (C), (N, C) or (N, C, d1, ...), or any [`class_axis`](Self::class_axis); the teacher's of the
+/// same shape.
 /// **Mean** divides by the number of rows, as `batchmean` does in PyTorch.
 ///
-/// **Edges.** A class that is -inf on both sides contributes 0. -inf in the student where the teacher has probability gives +inf
-/// (forward; the other way round in reverse); JSD stays finite. Beside +inf, the gradient of the
+/// **Edges.** A class that is -inf on both sides contributes 0. -inf in the student where the teacher has probability
+/// gives +inf (forward; the other way round in reverse); JSD stays finite. Beside +inf, the gradient of the
 /// other side is NaN. NaN or +inf, or nothing but -inf, makes that row NaN.
 ///
-/// **By hand.** x = (0, 0), y = (log 3, 0), T = 1: P = (3/4, 1/4), forward = 3/4 log(3/2) + 1/4 log(1/2) = 0.13081, gradient (-1/4, 1/4).
-/// JSD(1/2): M = (5/8, 3/8), half of 3/4 log(6/5) + 1/4 log(2/3) plus half of 1/2 log(4/5) + 1/2 log(4/3) = 0.033822.
+/// **By hand.** x = (0, 0), y = (log 3, 0), T = 1: P = (3/4, 1/4), forward = 3/4 log(3/2) + 1/4 log(1/2) = 0.13081,
+/// gradient (-1/4, 1/4). JSD(1/2): M = (5/8, 3/8), half of 3/4 log(6/5) + 1/4 log(2/3) plus half of 1/2 log(4/5) + 1/2
+/// log(4/3) = 0.033822.
 ///
 /// Source: Hinton et al., [arXiv 1503.02531](https://arxiv.org/abs/1503.02531); JSD as in Agarwal et al.,
 /// [arXiv 2306.13649](https://arxiv.org/abs/2306.13649).
 ///
 /// ```
-/// use deeploss::{Context, KlFromLogits, Loss};
+/// use deeploss::{Context, Evaluate, KlFromLogits, Tensors};
 /// use ndarray::array;
 ///
 /// let (student, teacher) = (array![[0.0_f32, 0.0]], array![[3.0_f32.ln(), 0.0]]);
-/// let out = KlFromLogits::new().evaluate(&Context::cpu(), student.view(), teacher.view())?;
+/// let out = KlFromLogits::new().evaluate(&Context::cpu(), &Tensors::new(student.view(), teacher.view()))?;
 /// assert!((out.scalar().unwrap() - 0.130_812).abs() < 1e-6);
 /// assert!((out.grad_input.unwrap()[[0, 0]] + 0.25).abs() < 1e-6);
 /// let jsd = KlFromLogits::new().direction(deeploss::Direction::Jsd(0.5));
-/// let out = jsd.evaluate(&Context::cpu(), student.view(), teacher.view())?;
+/// let out = jsd.evaluate(&Context::cpu(), &Tensors::new(student.view(), teacher.view()))?;
 /// assert!((out.scalar().unwrap() - 0.033_822).abs() < 1e-6);
 /// # Ok::<(), deeploss::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct KlFromLogits {
-    classes: Classes,
+    rows: RowOptions,
     temperature: f32,
     direction: Direction,
 }
 
 /// Which divergence [`KlFromLogits`] computes.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
 pub enum Direction {
     /// KL(teacher | student): the student covers the teacher.
     #[default]
@@ -75,9 +88,18 @@ pub enum Direction {
     Jsd(f32),
 }
 
-impl Default for KlFromLogits {
-    fn default() -> Self {
-        Self::new()
+impl OptionField for Direction {
+    /// A word; `beta` is the weight of JSD.
+    fn read(&mut self, name: &'static str, reader: &mut Reader<'_>) -> Result<(), Error> {
+        let mut beta = 0.5;
+        beta.read("beta", reader)?;
+        *self = match reader.text(name)? {
+            None | Some("forward") => Self::Forward,
+            Some("reverse") => Self::Reverse,
+            Some("jsd") => Self::Jsd(beta),
+            Some(other) => return Err(Error::value(name, "forward, reverse or jsd", other)),
+        };
+        Ok(())
     }
 }
 
@@ -95,10 +117,8 @@ impl KlFromLogits {
     /// Temperature 1, forward, mean reduction.
     #[must_use]
     pub fn new() -> Self {
-        Self { classes: Classes::none_ignored(), temperature: 1.0, direction: Direction::Forward }
+        Self { rows: RowOptions::none_ignored(), temperature: 1.0, direction: Direction::Forward }
     }
-
-    class_builders!();
 
     /// The temperature T > 0 that both sides' logits are divided by.
     #[must_use]
@@ -114,41 +134,8 @@ impl KlFromLogits {
         self
     }
 
-    fn from_options(options: &Options) -> Result<Self, Error> {
-        options.only(&["temperature", "direction", "beta", "reduction"])?;
-        let beta = options.number("beta")?.unwrap_or(0.5) as f32;
-        let direction = match options.text("direction")? {
-            None | Some("forward") => Direction::Forward,
-            Some("reverse") => Direction::Reverse,
-            Some("jsd") => Direction::Jsd(beta),
-            Some(other) => return Err(Error::value("direction", "forward, reverse or jsd", other)),
-        };
-        let temperature = options.number("temperature")?.unwrap_or(1.0) as f32;
-        Ok(Self { classes: Classes::none_ignored().with_options(options)?, temperature, direction })
-    }
-}
-
-fn variants(_: usize) -> Vec<Box<dyn Loss>> {
-    let base = KlFromLogits::new;
-    vec![
-        Box::new(base()),
-        Box::new(base().temperature(2.5)),
-        Box::new(base().direction(Direction::Reverse).temperature(0.75)),
-        Box::new(base().direction(Direction::Jsd(0.5))),
-        Box::new(base().direction(Direction::Jsd(0.1)).temperature(2.0)),
-    ]
-}
-
-impl Loss for KlFromLogits {
-    fn info(&self) -> &'static LossInfo {
-        &INFO
-    }
-
-    fn kernel(&self, problem: &Problem) -> Result<Kernel, Error> {
-        let t = self.temperature;
-        if !(t > 0.0 && t.is_finite()) {
-            return Err(Error::value("temperature", "a finite number > 0", t));
-        }
+    fn pieces(&self, _: &Problem, _: usize) -> Result<(Params, Flags), Error> {
+        let t = positive("temperature", self.temperature)?;
         let beta = match self.direction {
             Direction::Jsd(beta) if !(0.0..=1.0).contains(&beta) => {
                 return Err(Error::value("direction", "JSD with a weight in 0 ..= 1", beta));
@@ -157,41 +144,27 @@ impl Loss for KlFromLogits {
             Direction::Forward | Direction::Reverse => 0.5,
         };
         let params = Params { half_inverse_t: 0.5 / t, square: t * t, temperature: t, beta };
-        let takes = Takes {
-            values: true,
-            grad_target: true,
-            revisits: true,
-            flags: vec![
-                ("REVERSE", self.direction == Direction::Reverse),
-                ("JSD", matches!(self.direction, Direction::Jsd(_))),
-            ],
-            ..Takes::default()
+        let flags = flags! {
+            REVERSE: self.direction == Direction::Reverse,
+            JSD: matches!(self.direction, Direction::Jsd(_)),
         };
-        self.classes.kernel(problem, part!("losses/kl_from_logits.wgsl"), takes, bytemuck::bytes_of(&params))
-    }
-
-    fn with_reduction(&self, reduction: Reduction) -> Box<dyn Loss> {
-        Box::new(self.clone().reduction(reduction))
-    }
-
-    fn ignores(&self, target: i64) -> bool {
-        self.classes.ignore.contains(&target)
-    }
-
-    fn sample(&self, shape: &[usize], seed: u64) -> OwnedTensors {
-        let mut tensors = self.classes.sample(shape, seed, TargetKind::Values);
-        tensors.target = OwnedTarget::Values(self.classes.sample(shape, seed ^ 1, TargetKind::Values).input);
-        tensors
+        Ok((params, flags))
     }
 }
 
-impl<F: Real> Twin<F> for KlFromLogits {
-    fn compute(&self, kernel: &Kernel, tensors: &Tensors<'_, F>, want: Want) -> Answer<F> {
-        reference::rows(self, kernel, tensors, want)
-    }
+fn variants(_: usize) -> Vec<KlFromLogits> {
+    let base = KlFromLogits::new;
+    vec![
+        base(),
+        base().temperature(2.5),
+        base().direction(Direction::Reverse).temperature(0.75),
+        base().direction(Direction::Jsd(0.5)),
+        base().direction(Direction::Jsd(0.1)).temperature(2.0),
+    ]
 }
 
-impl<F: Real> RowTwin<F> for KlFromLogits {
+#[cfg(feature = "host")]
+impl<F: Real> RowReference<F> for KlFromLogits {
     #[inline(always)]
     fn row<const BITS: usize>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Values(y) = row.target else { return F::nan() };
@@ -200,7 +173,7 @@ impl<F: Real> RowTwin<F> for KlFromLogits {
         let t = F::of(f64::from(self.temperature));
         let beta = if let Direction::Jsd(beta) = self.direction { F::of(f64::from(beta)) } else { zero };
         let (Some(q), Some(p)) = (LogSoftmax::of(x, t), LogSoftmax::of(y, t)) else {
-            grads.poison();
+            grads.fill_nan();
             return F::nan();
         };
         // p, q, u, v of the derivation in the WGSL file; where a probability is 0, so is what multiplies it.
@@ -218,7 +191,7 @@ impl<F: Real> RowTwin<F> for KlFromLogits {
                 }
             }
         };
-        let [loss, u_mean, v_mean] = reference::sums([x, y], |[x, y]| {
+        let [loss, u_mean, v_mean] = cpu::sums([x, y], |[x, y]| {
             let (p, q, u, v) = term(x, y);
             [p * u + q * v, p * u, q * v]
         });
@@ -245,19 +218,21 @@ impl<F: Real> RowTwin<F> for KlFromLogits {
 }
 
 /// The log-softmax of a row at a temperature; `None` for a row without one.
+#[cfg(feature = "host")]
 struct LogSoftmax<F> {
     half_inverse_t: F,
     half_m: F,
     log_d: F,
 }
 
+#[cfg(feature = "host")]
 impl<F: Real> LogSoftmax<F> {
     #[inline(always)]
     fn of(row: &[F], t: F) -> Option<Self> {
         let half_inverse_t = F::of(0.5) / t;
-        let half_m = reference::largest(row) * half_inverse_t;
+        let half_m = cpu::largest(row) * half_inverse_t;
         let unscaled = Self { half_inverse_t, half_m, log_d: F::zero() };
-        let [d] = reference::sums([row], |[v]| [unscaled.log(v).exp_any()]);
+        let [d] = cpu::sums([row], |[v]| [unscaled.log(v).exp_any()]);
         // NaN or +inf among the logits, or nothing but -inf.
         (!d.is_nan()).then(|| Self { log_d: d.log_any(), ..unscaled })
     }
@@ -270,6 +245,7 @@ impl<F: Real> LogSoftmax<F> {
 }
 
 /// log(a + b exp d) for a + b = 1.
+#[cfg(feature = "host")]
 #[inline(always)]
 fn log_mix<F: Real>(a: F, b: F, d: F) -> F {
     // exp of the larger of the two logs is taken out.

@@ -1,8 +1,13 @@
-//! The table of losses. Tests, benches, the conformance runner and the docs iterate over [`LOSSES`].
+//! The losses, and the table of them. Tests, benches and the docs iterate over [`LOSSES`].
+//!
+//! A loss is a file here, a WGSL file in `shaders/losses/`, and a row of the table. Its file holds what is its own:
+//! documentation and options, `Params` as the WGSL file has them, variants for tests, and the formula for the CPU. What
+//! losses have in common comes from [`row_loss`] (rows of classes) or [`item_loss`] (independent elements).
 
-mod classes;
-mod items;
+mod item_loss;
 mod options;
+mod row_loss;
+mod weight;
 
 mod bce;
 mod bce_with_logits;
@@ -24,8 +29,6 @@ mod squared_hinge;
 
 use std::fmt::Debug;
 
-use ndarray::{ArrayView, Dimension};
-
 pub use bce::Bce;
 pub use bce_with_logits::BceWithLogits;
 pub use crammer_singer::CrammerSinger;
@@ -44,18 +47,16 @@ pub use sigmoid_focal::SigmoidFocal;
 pub use soft_margin::SoftMargin;
 pub use softmax_focal::SoftmaxFocal;
 pub use squared_hinge::SquaredHinge;
+pub use weight::Weight;
 
-use crate::context::Context;
 use crate::error::Error;
-use crate::kernel::Kernel;
-use crate::plan::Plan;
-use crate::prepared::Prepared;
-use crate::problem::{Problem, Reduction, Want};
-use crate::strategy::RowStrategy;
-use crate::tensors::{Answer, Element, OwnedTensors, Storage, Target, Tensors};
+use crate::lowered::Lowered;
+use crate::problem::{Problem, Reduction};
+use crate::wgsl::{Flags, Part};
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct LossInfo {
     /// Name of the operation, as PyTorch's functional API has it where it exists there.
     pub name: &'static str,
@@ -67,19 +68,14 @@ pub struct LossInfo {
     pub formula: &'static str,
     /// Makes the loss from named options, as a configuration file gives them; unknown names are errors.
     pub from_options: fn(&Options) -> Result<Box<dyn Loss>, Error>,
-    /// Names and byte offsets of the fields of `Params`, and its size, as Rust lays them out; a test compares them with the WGSL.
+    /// Names and byte offsets of the fields of `Params`, and its size, as Rust lays them out; a test compares them with
+    /// the WGSL.
+    #[doc(hidden)]
     pub params: &'static [(&'static str, usize)],
-    /// Combinations of options worth testing on inputs with so many classes.
+    /// Combinations of options worth testing on inputs with this number of classes.
+    #[doc(hidden)]
     pub variants: fn(classes: usize) -> Vec<Box<dyn Loss>>,
 }
-
-/// [`LossInfo::params`] of a `#[repr(C)]` struct.
-macro_rules! params {
-    ($type:ty: $($field:ident),*) => {
-        &[$((stringify!($field), std::mem::offset_of!($type, $field)),)* ("(size)", size_of::<$type>())]
-    };
-}
-use params;
 
 /// Every loss of the crate.
 ///
@@ -108,87 +104,184 @@ pub const LOSSES: &[LossInfo] = &[
     multilabel_soft_margin::INFO,
 ];
 
-/// The CPU twin of a loss in one scalar type.
-pub trait Twin<F: Element<Scalar = F>> {
-    /// Evaluates the loss; shapes and labels have been checked against `kernel`.
-    fn compute(&self, kernel: &Kernel, tensors: &Tensors<'_, F>, want: Want) -> Answer<F>;
+mod sealed {
+    #[cfg(feature = "host")]
+    use crate::cpu::CpuReference;
 
-    /// Values that the loss is not defined for, where it is not defined for every float.
-    ///
-    /// # Errors
-    /// [`Error::Value`] naming the tensor, the element and what was expected.
-    fn check_values(&self, _: &Tensors<'_, F>) -> Result<(), Error> {
-        Ok(())
-    }
+    /// Every loss has a CPU reference.
+    #[cfg(feature = "host")]
+    pub trait Sealed: CpuReference<f32> + CpuReference<f64> {}
+
+    #[cfg(not(feature = "host"))]
+    pub trait Sealed {}
 }
 
-/// What every loss can do. Options are set on the loss' own type.
-pub trait Loss: Twin<f32> + Twin<f64> + Debug + Send + Sync {
+/// What every loss is: an operation with its options, which are set on the loss' own type.
+/// [`Evaluate`](crate::Evaluate) has what runs it. This crate implements it for the losses of [`LOSSES`].
+///
+/// ```
+/// use deeploss::{CrossEntropy, Hinge, Loss, Reduction};
+///
+/// let losses: [Box<dyn Loss>; 2] = [Box::new(CrossEntropy::new().label_smoothing(0.1)), Box::new(Hinge::new())];
+/// let sums = losses.map(|loss| loss.with_reduction(Reduction::Sum));
+/// assert_eq!(sums[1].info().name, "hinge_loss");
+/// ```
+pub trait Loss: sealed::Sealed + Debug + Send + Sync {
     /// The loss' row of the table.
     fn info(&self) -> &'static LossInfo;
-
-    /// Checks options and shapes, and lowers the loss onto its skeleton.
-    ///
-    /// # Errors
-    /// [`Error::Shape`], [`Error::Value`]: what does not fit.
-    fn kernel(&self, problem: &Problem) -> Result<Kernel, Error>;
 
     /// The same loss with another reduction.
     fn with_reduction(&self, reduction: Reduction) -> Box<dyn Loss>;
 
+    /// Checks options and shapes, and lowers the loss onto its kernel template.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Value`]: what does not fit.
+    #[doc(hidden)]
+    fn lower(&self, problem: &Problem) -> Result<Lowered, Error>;
+
     /// Whether a class index is ignored.
-    fn ignores(&self, target: i64) -> bool {
-        let _ = target;
-        false
-    }
+    #[doc(hidden)]
+    fn ignores(&self, target: i64) -> bool;
 
-    /// Random tensors that this loss accepts, for tests and benches: typical inputs of the given shape, the same for equal seeds.
-    fn sample(&self, shape: &[usize], seed: u64) -> OwnedTensors;
+    /// Whether a target of integers holds class indices; else it holds a value per element.
+    #[doc(hidden)]
+    fn takes_class_indices(&self) -> bool;
 
-    /// Loss and gradient of host arrays: [`evaluate`](crate::evaluate) for a loss that compares an input with a target.
-    ///
-    /// # Errors
-    /// As [`evaluate`](crate::evaluate).
-    fn evaluate<'a, X: Storage, D: Dimension>(
-        &self,
-        ctx: &Context,
-        input: ArrayView<'a, X, D>,
-        target: impl Into<Target<'a>>,
-    ) -> Result<Answer<X>, Error>
-    where
-        Self: Sized,
-    {
-        crate::host::evaluate(self, ctx, &Tensors::new(input, target), Want::LOSS | Want::GRAD)
-    }
-
-    /// The wanted outputs for host tensors in `f32`: [`evaluate`](crate::evaluate) takes 16-bit inputs too.
-    ///
-    /// # Errors
-    /// As [`evaluate`](crate::evaluate).
-    fn evaluate_with(&self, ctx: &Context, tensors: &Tensors<'_>, want: Want) -> Result<Answer, Error> {
-        crate::host::evaluate(self, ctx, tensors, want)
-    }
-
-    /// Makes everything a call of this shape needs on the context's device, once. How rows are shared out follows the context's
-    /// [`Tuning`](crate::Tuning), else the table; [`Prepared::plan`] tells which and why.
-    ///
-    /// # Errors
-    /// As [`Loss::evaluate_with`].
-    fn prepare(&self, ctx: &Context, problem: &Problem) -> Result<Prepared, Error> {
-        self.prepare_with(ctx, problem, None)
-    }
-
-    /// [`Loss::prepare`] with a strategy of the caller's choice, for tests and measurements.
-    ///
-    /// # Errors
-    /// As [`Loss::prepare`]; [`Error::Unsupported`] if the strategy cannot serve.
-    fn prepare_with(&self, ctx: &Context, problem: &Problem, strategy: Option<RowStrategy>) -> Result<Prepared, Error> {
-        let gpu = ctx.require_gpu()?;
-        let kernel = self.kernel(problem)?;
-        let plan = match strategy {
-            Some(_) => Plan::new(&kernel, problem, &gpu.facts, strategy)?,
-            None => ctx.tuning().plan(self.info().name, &kernel, problem, &gpu.facts)?,
-        };
-        Prepared::new(ctx, &kernel, plan)
-    }
+    /// Random tensors that this loss accepts, for tests and benches: typical inputs of the given shape, the same for
+    /// equal seeds.
+    #[cfg(feature = "host")]
+    #[doc(hidden)]
+    fn example_inputs(&self, shape: &[usize], seed: u64) -> crate::tensors::OwnedTensors;
 }
+
+/// What only the loss knows of its kernels.
+struct Pieces<'a> {
+    /// The WGSL file.
+    source: Part,
+    /// Its `override` constants.
+    flags: Flags,
+    /// The bytes of its `Params`, a multiple of 16.
+    params: &'a [u8],
+}
+
+/// The `Params` of a WGSL file that needs none: a uniform is never empty.
+type NoParams = [u32; 4];
+
+/// What the losses of both kernel templates repeat: the row of the table, `Default`, the builder methods of all, and the traits.
+/// `$options` is the field that holds the options of the template, and the function of `cpu` that computes it.
+macro_rules! loss_basics {
+    (
+        $loss:ident, $options:ident, $reference:ident, $name:literal, $pytorch:literal, $formula:literal,
+        params: [$($param:ident),*], options: [$($option:ident),*], shared: [$($shared:ident),*],
+        supports: $supports:expr,
+        lower: |$lowered:ident, $problem:ident| $lower:expr,
+        examples: |$this:ident, $shape:ident, $seed:ident| $examples:expr
+    ) => {
+        pub(super) const INFO: crate::losses::LossInfo = crate::losses::LossInfo {
+            name: $name,
+            type_name: stringify!($loss),
+            pytorch: $pytorch,
+            formula: $formula,
+            from_options: |options| {
+                options.build(|reader| {
+                    let mut loss = $loss::new();
+                    loss.$options.read(reader)?;
+                    $(loss.$options.$shared(reader)?;)*
+                    $(crate::losses::options::OptionField::read(&mut loss.$option, stringify!($option), reader)?;)*
+                    Ok(loss)
+                })
+            },
+            params: &[
+                $((stringify!($param), std::mem::offset_of!(Params, $param)),)*
+                ("(size)", size_of::<Params>()),
+            ],
+            variants: |classes| {
+                let boxed = |loss| Box::new(loss) as Box<dyn crate::losses::Loss>;
+                variants(classes).into_iter().map(boxed).collect()
+            },
+        };
+
+        impl crate::losses::sealed::Sealed for $loss {}
+
+        impl Default for $loss {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl $loss {
+            /// How the losses of rows or elements are combined; the mean by default.
+            #[must_use]
+            pub fn reduction(mut self, reduction: crate::Reduction) -> Self {
+                self.$options.reduction = reduction;
+                self
+            }
+
+            /// The mean of an empty batch (no rows or elements, or every one ignored): NaN by default, as in PyTorch.
+            #[must_use]
+            pub fn on_empty(mut self, loss: f32) -> Self {
+                self.$options.on_empty = loss;
+                self
+            }
+        }
+
+        impl crate::losses::Loss for $loss {
+            fn info(&self) -> &'static crate::losses::LossInfo {
+                &INFO
+            }
+
+            fn with_reduction(&self, reduction: crate::Reduction) -> Box<dyn crate::losses::Loss> {
+                Box::new(self.clone().reduction(reduction))
+            }
+
+            fn lower(&self, $problem: &crate::Problem) -> Result<crate::lowered::Lowered, crate::Error> {
+                let $lowered = self;
+                $lower
+            }
+
+            fn ignores(&self, target: i64) -> bool {
+                self.$options.ignores(target)
+            }
+
+            fn takes_class_indices(&self) -> bool {
+                $supports.takes_class_indices()
+            }
+
+            #[cfg(feature = "host")]
+            fn example_inputs(&self, $shape: &[usize], $seed: u64) -> crate::tensors::OwnedTensors {
+                let $this = self;
+                $examples
+            }
+        }
+
+        #[cfg(feature = "host")]
+        impl<F: crate::cpu::Real> crate::cpu::CpuReference<F> for $loss {
+            fn compute(
+                &self,
+                lowered: &crate::lowered::Lowered,
+                tensors: &crate::tensors::Tensors<'_, F>,
+            ) -> crate::tensors::Output<F> {
+                crate::cpu::$options(self, lowered, tensors)
+            }
+
+            fn check_values(&self, tensors: &crate::tensors::Tensors<'_, F>) -> Result<(), crate::Error> {
+                crate::cpu::$reference::check_values(self, tensors)
+            }
+        }
+    };
+}
+use loss_basics;
+
+/// The builder method of a loss with a field `margin`.
+macro_rules! margin_builder {
+    ($default:literal) => {
+        #[doc = concat!("The margin m; ", $default, " by default.")]
+        #[must_use]
+        pub fn margin(mut self, margin: f32) -> Self {
+            self.margin = margin;
+            self
+        }
+    };
+}
+use margin_builder;

@@ -2,58 +2,60 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::classes::{Classes, Takes, class_builders};
-use super::{Loss, LossInfo, Options, Twin, params};
+use super::row_loss::{RowOptions, RowSupports, row_loss};
 use crate::error::Error;
-use crate::kernel::{Checked, Kernel};
-use crate::link::part;
-use crate::problem::{Problem, Reduction, RowShape, TargetKind, Want};
-use crate::reference::{self, Real, RowGrads, RowIn, RowTarget, RowTwin, Sum};
-use crate::sample::Rng;
-use crate::tensors::{Answer, OwnedTarget, OwnedTensors, Target, Tensors};
-
-pub(super) const INFO: LossInfo = LossInfo {
-    name: "multilabel_margin_loss",
-    type_name: "MultiLabelMargin",
-    pytorch: "torch.nn.MultiLabelMarginLoss",
-    formula: "1 / C sum_{j in L, i not in L} max(0, 1 - x_j + x_i)",
-    from_options: |options| MultiLabelMargin::from_options(options).map(|loss| Box::new(loss) as Box<dyn Loss>),
-    params: params!(Params: half_per_class),
-    variants,
+use crate::problem::Problem;
+use crate::wgsl::Flags;
+#[cfg(feature = "host")]
+use crate::{
+    cpu::{self, Real, RowGrads, RowIn, RowReference, RowTarget, Sum},
+    problem::{RowShape, TargetKind},
+    sample::Rng,
+    tensors::{OwnedTarget, OwnedTensors, Target, Tensors},
 };
+
+row_loss! {
+    MultiLabelMargin {
+        name: "multilabel_margin_loss",
+        pytorch: "torch.nn.MultiLabelMarginLoss",
+        formula: "1 / C sum_{j in L, i not in L} max(0, 1 - x_j + x_i)",
+        wgsl: "losses/multilabel_margin.wgsl",
+        params: [half_per_class],
+        options: [],
+        shared: [],
+        supports: RowSupports { lists: true, ..RowSupports::NONE },
+        examples: |loss, shape, seed| example_inputs(&loss.rows, shape, seed),
+    }
+}
 
 /// Multi-label margin loss of rows of scores x with a list L of labels per row:
 ///
 /// loss = 1 / C · sum over j in L, i not in L of max(0, 1 - x_j + x_i),
 /// d loss / d x_i = 1 / C · (number of j in L with 1 - x_j + x_i > 0) for i not in L, and minus the like for j in L
 ///
-/// **Shapes.** Scores (C) or (N, C), targets of the same shape: the labels of a row, ended by the first -1; what follows is not read. A
-/// label that is listed twice counts twice. **Mean** divides by the number of rows.
+/// **Shapes.** Scores (C) or (N, C), targets of the same shape: the labels of a row, ended by the first -1; what
+/// follows is not read. A label that is listed twice counts twice. **Mean** divides by the number of rows.
 ///
-/// **Edges.** A NaN score that is compared makes its row's loss NaN. At the corner the gradient is 0. A label out of range is an error on
-/// the host, and in a GPU buffer gives NaN for that row and a status. Work grows with C times the length of the list.
+/// **Edges.** A NaN score that is compared makes its row's loss NaN. At the corner the gradient is 0. A label out of
+/// range is an error on the host, and in a GPU buffer gives NaN for that row and a status. Work grows with C times the
+/// length of the list.
 ///
-/// Source: [torch.nn.MultiLabelMarginLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiLabelMarginLoss.html).
+/// Source:
+/// [torch.nn.MultiLabelMarginLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiLabelMarginLoss.html).
 ///
 /// ```
-/// use deeploss::{Context, Loss, MultiLabelMargin};
+/// use deeploss::{Context, Evaluate, MultiLabelMargin, Tensors};
 /// use ndarray::array;
 ///
 /// let scores = array![[0.1_f32, 0.2, 0.4, 0.8]];
 /// let labels = array![[3_i64, 0, -1, 1]];                   // classes 3 and 0
-/// let out = MultiLabelMargin::new().evaluate(&Context::cpu(), scores.view(), labels.view())?;
+/// let out = MultiLabelMargin::new().evaluate(&Context::cpu(), &Tensors::new(scores.view(), labels.view()))?;
 /// assert!((out.scalar().unwrap() - 0.85).abs() < 1e-6);
 /// # Ok::<(), deeploss::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct MultiLabelMargin {
-    classes: Classes,
-}
-
-impl Default for MultiLabelMargin {
-    fn default() -> Self {
-        Self::new()
-    }
+    rows: RowOptions,
 }
 
 /// `Params` in the WGSL file.
@@ -68,88 +70,33 @@ impl MultiLabelMargin {
     /// Mean reduction.
     #[must_use]
     pub fn new() -> Self {
-        Self { classes: Classes::none_ignored() }
+        Self { rows: RowOptions::none_ignored() }
     }
 
-    class_builders!();
-
-    fn from_options(options: &Options) -> Result<Self, Error> {
-        options.only(&["reduction"])?;
-        Ok(Self { classes: Classes::none_ignored().with_options(options)? })
+    fn pieces(&self, _: &Problem, classes: usize) -> Result<(Params, Flags), Error> {
+        Ok((Params { half_per_class: 2.0 / classes as f32, spare: [0; 3] }, Flags::NONE))
     }
 }
 
-fn variants(_: usize) -> Vec<Box<dyn Loss>> {
-    vec![Box::new(MultiLabelMargin::new())]
+fn variants(_: usize) -> Vec<MultiLabelMargin> {
+    vec![MultiLabelMargin::new()]
 }
 
-impl Loss for MultiLabelMargin {
-    fn info(&self) -> &'static LossInfo {
-        &INFO
+/// Scores, and lists of up to five labels.
+#[cfg(feature = "host")]
+fn example_inputs(rows: &RowOptions, shape: &[usize], seed: u64) -> OwnedTensors {
+    let mut rng = Rng::new(seed ^ 1);
+    let mut labels = ndarray::ArrayD::<i64>::from_elem(shape, -1);
+    for mut row in labels.lanes_mut(ndarray::Axis(usize::from(shape.len() > 1))) {
+        let classes = row.len();
+        let listed = rng.below(classes.min(5) + 1);
+        row.iter_mut().take(listed).for_each(|label| *label = rng.below(classes) as i64);
     }
-
-    fn kernel(&self, problem: &Problem) -> Result<Kernel, Error> {
-        let params = Params { half_per_class: 2.0 / self.classes.count(problem)? as f32, spare: [0; 3] };
-        let takes = Takes { indices: true, ..Takes::default() };
-        let source = part!("losses/multilabel_margin.wgsl");
-        let kernel = self.classes.kernel(problem, source, takes, bytemuck::bytes_of(&params))?;
-        // The target lists labels in the place of the logits.
-        Ok(Kernel {
-            labels: None,
-            marks: true,
-            checked: Some(Checked::LabelLists),
-            target_shape: problem.shape.clone(),
-            ..kernel
-        })
-    }
-
-    fn with_reduction(&self, reduction: Reduction) -> Box<dyn Loss> {
-        Box::new(self.clone().reduction(reduction))
-    }
-
-    fn ignores(&self, target: i64) -> bool {
-        self.classes.ignore.contains(&target)
-    }
-
-    fn sample(&self, shape: &[usize], seed: u64) -> OwnedTensors {
-        let mut tensors = self.classes.sample(shape, seed, TargetKind::Values);
-        let mut rng = Rng::new(seed ^ 1);
-        let mut labels = ndarray::ArrayD::<i64>::from_elem(shape, -1);
-        let axis = ndarray::Axis(usize::from(shape.len() > 1).min(shape.len().saturating_sub(1)));
-        for mut row in labels.lanes_mut(axis) {
-            let classes = row.len();
-            let listed = rng.below(classes.min(5) + 1);
-            row.iter_mut().take(listed).for_each(|label| *label = rng.below(classes) as i64);
-        }
-        tensors.target = OwnedTarget::Indices(labels);
-        tensors
-    }
+    OwnedTensors { target: OwnedTarget::Indices(labels), ..rows.example_inputs(shape, seed, TargetKind::Values) }
 }
 
-impl<F: Real> Twin<F> for MultiLabelMargin {
-    fn compute(&self, kernel: &Kernel, tensors: &Tensors<'_, F>, want: Want) -> Answer<F> {
-        reference::rows(self, kernel, tensors, want)
-    }
-
-    fn check_values(&self, tensors: &Tensors<'_, F>) -> Result<(), Error> {
-        let (Target::Indices(labels), Ok(rows)) =
-            (&tensors.target, RowShape::of(tensors.input.shape(), self.classes.axis))
-        else {
-            return Ok(());
-        };
-        for (row, lane) in labels.lanes(ndarray::Axis(rows.axis)).into_iter().enumerate() {
-            let list = lane.iter().take_while(|&&label| label != -1);
-            if let Some(&value) =
-                list.into_iter().find(|&&label| usize::try_from(label).map_or(true, |c| c >= rows.classes))
-            {
-                return Err(Error::Target { row, value, classes: rows.classes });
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<F: Real> RowTwin<F> for MultiLabelMargin {
+#[cfg(feature = "host")]
+impl<F: Real> RowReference<F> for MultiLabelMargin {
     #[inline(always)]
     fn row<const BITS: usize>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
         let RowTarget::Labels(labels) = row.target else { return F::nan() };
@@ -165,9 +112,9 @@ impl<F: Real> RowTwin<F> for MultiLabelMargin {
         // Counts first: whole numbers, which do not round.
         let mut counts = vec![F::zero(); x.len()];
         for j in listed() {
-            let half_excess = |v: F| reference::relu(half * v + (half - half * x[j]));
+            let half_excess = |v: F| cpu::relu(half * v + (half - half * x[j]));
             let is_over = |v: F| if half_excess(v) > F::zero() { F::one() } else { F::zero() };
-            let [excess, over] = reference::sums([&others], |[v]| [half_excess(v) * (two * per_class), is_over(v)]);
+            let [excess, over] = cpu::sums([&others], |[v]| [half_excess(v) * (two * per_class), is_over(v)]);
             sum.add(excess);
             counts[j] -= over;
             other_counts.iter_mut().zip(&others).for_each(|(count, &v)| *count += is_over(v));
@@ -180,5 +127,22 @@ impl<F: Real> RowTwin<F> for MultiLabelMargin {
             }
         }
         sum.total()
+    }
+
+    fn check_values(&self, tensors: &Tensors<'_, F>) -> Result<(), Error> {
+        let (Target::Indices(labels), Ok(rows)) =
+            (&tensors.target, RowShape::of(tensors.input.shape(), self.rows.class_axis))
+        else {
+            return Ok(());
+        };
+        for (row, lane) in labels.lanes(ndarray::Axis(rows.axis)).into_iter().enumerate() {
+            let list = lane.iter().take_while(|&&label| label != -1);
+            if let Some(&value) =
+                list.into_iter().find(|&&label| usize::try_from(label).map_or(true, |c| c >= rows.classes))
+            {
+                return Err(Error::Target { row, value, classes: rows.classes });
+            }
+        }
+        Ok(())
     }
 }

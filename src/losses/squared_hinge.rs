@@ -1,115 +1,48 @@
 //! Squared hinge loss.
 
-use bytemuck::{Pod, Zeroable};
+use super::item_loss::{ItemSupports, margin_loss};
+#[cfg(feature = "host")]
+use crate::cpu::{self, ItemIn, ItemOut, ItemReference, Real};
 
-use super::items::{Items, Takes, item_builders, item_loss, sample, sign};
-use super::{Loss, LossInfo, Options, Twin, params};
-use crate::error::Error;
-use crate::kernel::Kernel;
-use crate::problem::Want;
-use crate::reference::{self, ItemIn, ItemOut, ItemTwin, Real};
-use crate::tensors::{Answer, OwnedTensors, Tensors};
-
-pub(super) const INFO: LossInfo = LossInfo {
-    name: "squared_hinge_loss",
-    type_name: "SquaredHinge",
-    pytorch: "(none; keras.losses.SquaredHinge)",
-    formula: "max(0, m - t x)^2",
-    from_options: |options| SquaredHinge::from_options(options).map(|loss| Box::new(loss) as Box<dyn Loss>),
-    params: params!(Params: margin),
-    variants,
-};
-
-/// Squared hinge loss of scores x with targets t = ±1 and margin m: smooth at the corner, harder on outliers than
-/// [`Hinge`](crate::Hinge).
-///
-/// loss = max(0, m - t x)²,  d loss / d x = -2 t max(0, m - t x)
-///
-/// **Shapes.** Scores of any shape, targets of the same. **Mean** divides by the number of elements. Any real t is accepted.
-///
-/// **Edges.** A NaN score has loss NaN and gradient 0. The mean over nothing is NaN.
-///
-/// Source: Lee & Lin, [A study on L2-loss SVM](https://doi.org/10.1162/NECO_a_00466).
-///
-/// ```
-/// use deeploss::{Context, Loss, SquaredHinge};
-/// use ndarray::array;
-///
-/// let out = SquaredHinge::new().evaluate(&Context::cpu(), array![0.5_f32, 3.0].view(), array![1.0_f32, 1.0].view())?;
-/// assert_eq!(out.scalar(), Some(0.125));
-/// assert_eq!(out.grad_input.unwrap(), array![-0.5, 0.0].into_dyn());
-/// # Ok::<(), deeploss::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct SquaredHinge {
-    items: Items,
-    margin: f32,
-}
-
-impl Default for SquaredHinge {
-    fn default() -> Self {
-        Self::new()
+margin_loss! {
+    /// Squared hinge loss of scores x with targets t = ±1 and margin m: smooth at the corner, harder on outliers than
+    /// [`Hinge`](crate::Hinge).
+    ///
+    /// loss = max(0, m - t x)²,  d loss / d x = -2 t max(0, m - t x)
+    ///
+    /// **Shapes.** Scores of any shape, targets of the same. **Mean** divides by the number of elements. Any real t is
+    /// accepted.
+    ///
+    /// **Edges.** A NaN score has loss NaN and gradient 0. The mean of an empty batch is NaN.
+    ///
+    /// Source: Lee & Lin, [A study on L2-loss SVM](https://doi.org/10.1162/NECO_a_00466).
+    ///
+    /// ```
+    /// use deeploss::{Context, Evaluate, SquaredHinge, Tensors};
+    /// use ndarray::array;
+    ///
+    /// let (x, t) = (array![0.5_f32, 3.0], array![1.0_f32, 1.0]);
+    /// let out = SquaredHinge::new().evaluate(&Context::cpu(), &Tensors::new(x.view(), t.view()))?;
+    /// assert_eq!(out.scalar(), Some(0.125));
+    /// assert_eq!(out.grad_input.unwrap(), array![-0.5, 0.0].into_dyn());
+    /// # Ok::<(), deeploss::Error>(())
+    /// ```
+    SquaredHinge {
+        name: "squared_hinge_loss",
+        pytorch: "(none; keras.losses.SquaredHinge)",
+        formula: "max(0, m - t x)^2",
+        wgsl: "losses/squared_hinge.wgsl",
+        margin: 1.0,
+        variant: 2.0,
+        supports: ItemSupports::NONE,
     }
 }
 
-/// `Params` in the WGSL file.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-struct Params {
-    margin: f32,
-    spare: [u32; 3],
-}
-
-impl SquaredHinge {
-    /// Margin 1.0, mean reduction.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { items: Items::default(), margin: 1.0 }
-    }
-
-    /// The margin m; 1.0 by default.
-    #[must_use]
-    pub fn margin(mut self, margin: f32) -> Self {
-        self.margin = margin;
-        self
-    }
-
-    item_builders!();
-
-    fn from_options(options: &Options) -> Result<Self, Error> {
-        options.only(&["margin", "reduction"])?;
-        let margin = options.number("margin")?.map_or(1.0, |margin| margin as f32);
-        Ok(Self { items: Items::from_options(options)?, margin })
-    }
-
-    fn params(&self) -> Result<Params, Error> {
-        if !self.margin.is_finite() {
-            return Err(Error::value("margin", "a finite number", self.margin));
-        }
-        Ok(Params { margin: self.margin, spare: [0; 3] })
-    }
-
-    fn draw(&self, shape: &[usize], seed: u64) -> OwnedTensors {
-        sample(shape, seed, sign)
-    }
-}
-
-fn variants(_: usize) -> Vec<Box<dyn Loss>> {
-    vec![Box::new(SquaredHinge::new()), Box::new(SquaredHinge::new().margin(2.0))]
-}
-
-item_loss!(SquaredHinge, "losses/squared_hinge.wgsl", Takes::default());
-
-impl<F: Real> Twin<F> for SquaredHinge {
-    fn compute(&self, kernel: &Kernel, tensors: &Tensors<'_, F>, want: Want) -> Answer<F> {
-        reference::items(self, kernel, tensors, want)
-    }
-}
-
-impl<F: Real> ItemTwin<F> for SquaredHinge {
+#[cfg(feature = "host")]
+impl<F: Real> ItemReference<F> for SquaredHinge {
     #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
-        let z = reference::relu(F::of(f64::from(self.margin)) - item.t * item.x);
+        let z = cpu::relu(F::of(f64::from(self.margin)) - item.t * item.x);
         let dx = if z > F::zero() { -(item.t + item.t) * z } else { F::zero() };
         ItemOut { loss: z * z, dx, d_second: F::zero() }
     }

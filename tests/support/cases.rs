@@ -1,14 +1,18 @@
-//! Calls made from the table of losses: variants, reductions, outputs, upstream gradients. Nothing here knows a loss by its type,
-//! and only this file looks into a [`Kernel`](deeploss::Kernel).
+//! Calls made from the table of losses: variants, reductions, outputs, upstream gradients. Nothing here knows a loss by
+//! its type, and only this file looks into a [`Lowered`].
 
-use deeploss::{Error, LOSSES, Layout, Loss, OwnedTarget, OwnedTensors, Problem, Reduction, TargetKind, Want};
+use deeploss::internals::{Layout, Lowered, OwnedTarget, OwnedTensors};
+use deeploss::{Error, LOSSES, Loss, LossInfo, Problem, Reduction, TargetKind, Want};
 use ndarray::{ArrayD, IxDyn};
 
 use super::compare::Scales;
 
-/// Every loss of the table with every variant for so many classes, named `loss[number]`.
-pub fn variants(classes: usize) -> Vec<(String, Box<dyn Loss>)> {
-    let of = |info: &deeploss::LossInfo| {
+/// A loss, and what it is called in a table of outcomes.
+pub(crate) type Named = (String, Box<dyn Loss>);
+
+/// Every loss of the table with every variant for this number of classes, named `loss[number]`.
+pub(crate) fn variants(classes: usize) -> Vec<Named> {
+    let of = |info: &LossInfo| {
         let variants = (info.variants)(classes).into_iter().enumerate();
         variants.map(|(number, loss)| (format!("{}[{number}]", info.name), loss)).collect::<Vec<_>>()
     };
@@ -16,46 +20,62 @@ pub fn variants(classes: usize) -> Vec<(String, Box<dyn Loss>)> {
 }
 
 /// The last variant of each loss, which has the most options: where many calls of one kind are made.
-pub fn fullest(classes: usize) -> Vec<(String, Box<dyn Loss>)> {
-    let last = |info: &deeploss::LossInfo| Some((info.name.to_owned(), (info.variants)(classes).pop()?));
+pub(crate) fn fullest(classes: usize) -> Vec<Named> {
+    let last = |info: &LossInfo| Some((info.name.to_owned(), (info.variants)(classes).pop()?));
     LOSSES.iter().filter_map(last).collect()
 }
 
 /// Whether the loss is made of rows of classes, not of independent elements.
-pub fn has_rows(loss: &dyn Loss, tensors: &OwnedTensors) -> bool {
-    let kernel = loss.kernel(&problem(tensors, Want::LOSS));
-    kernel.is_ok_and(|kernel| matches!(kernel.layout, Layout::Rows(_)))
+pub(crate) fn has_rows(loss: &dyn Loss, tensors: &OwnedTensors) -> bool {
+    lower(loss, tensors).is_ok_and(|lowered| matches!(lowered.layout, Layout::Rows(_)))
 }
 
 /// Whether this is its loss' first or last variant.
-pub fn is_first_or_last(loss: &dyn Loss, classes: usize) -> bool {
-    let variants = (loss.info().variants)(classes);
-    let ends = [variants.first(), variants.last()];
-    ends.into_iter().flatten().any(|end| format!("{end:?}") == format!("{loss:?}"))
+pub(crate) fn is_first_or_last(loss: &dyn Loss, classes: usize) -> bool {
+    let first = (loss.info().variants)(classes).into_iter().next();
+    is_last(loss, classes) || first.is_some_and(|first| same_settings(&*first, loss))
+}
+
+/// Whether this is its loss' last variant.
+pub(crate) fn is_last(loss: &dyn Loss, classes: usize) -> bool {
+    (loss.info().variants)(classes).pop().is_some_and(|last| same_settings(&*last, loss))
+}
+
+/// Whether two losses are the same with the same options.
+pub(crate) fn same_settings(a: &dyn Loss, b: &dyn Loss) -> bool {
+    format!("{a:?}") == format!("{b:?}")
 }
 
 /// Whether a boolean constant of the loss' kernel is set.
-pub fn has_flag(loss: &dyn Loss, tensors: &OwnedTensors, flag: &str) -> bool {
-    let kernel = loss.kernel(&problem(tensors, Want::LOSS));
-    kernel.is_ok_and(|kernel| kernel.flags.contains(&(flag, true)))
+pub(crate) fn has_flag(loss: &dyn Loss, tensors: &OwnedTensors, flag: &str) -> bool {
+    lower(loss, tensors).is_ok_and(|lowered| lowered.flags.contains(flag))
 }
 
-/// [`variants`] for a shape, whose classes are axis 1 (0 of the shape (C)); once more for weights of the last axis, where
-/// element-wise losses broadcast them.
-pub fn variants_of(shape: &[usize]) -> Vec<(String, Box<dyn Loss>)> {
+/// [`variants`] for a shape, whose classes are axis 1 (0 of the shape (C)); once more for weights of the last axis,
+/// where element-wise losses broadcast them.
+pub(crate) fn variants_of(shape: &[usize]) -> Vec<Named> {
+    of_shape(shape, variants)
+}
+
+/// [`fullest`] for a shape, likewise.
+pub(crate) fn fullest_of(shape: &[usize]) -> Vec<Named> {
+    of_shape(shape, fullest)
+}
+
+fn of_shape(shape: &[usize], of: fn(usize) -> Vec<Named>) -> Vec<Named> {
     let classes = shape[usize::from(shape.len() > 1)];
     let last = shape[shape.len() - 1];
-    let mut all = variants(classes);
+    let mut all = of(classes);
     if last != classes {
-        let elements = |loss: &dyn Loss| !has_rows(loss, &loss.sample(&[1, last], 1));
-        let others = variants(last).into_iter().filter(|(_, loss)| elements(&**loss));
+        let elements = |loss: &dyn Loss| !has_rows(loss, &loss.example_inputs(&[1, last], 1));
+        let others = of(last).into_iter().filter(|(_, loss)| elements(&**loss));
         all.extend(others.map(|(name, loss)| (format!("{name} (last axis)"), loss)));
     }
     all
 }
 
 /// What the target of these tensors holds.
-pub fn target_kind(tensors: &OwnedTensors) -> TargetKind {
+pub(crate) fn target_kind(tensors: &OwnedTensors) -> TargetKind {
     match tensors.target {
         OwnedTarget::Indices(_) => TargetKind::Indices,
         OwnedTarget::Values(_) => TargetKind::Values,
@@ -63,41 +83,44 @@ pub fn target_kind(tensors: &OwnedTensors) -> TargetKind {
 }
 
 /// The problem that these tensors are.
-pub fn problem(tensors: &OwnedTensors, want: Want) -> Problem {
-    tensors.view().problem(want)
+pub(crate) fn problem(tensors: &OwnedTensors, want: Want) -> Problem {
+    tensors.view().wants(want).problem()
+}
+
+fn lower(loss: &dyn Loss, tensors: &OwnedTensors) -> Result<Lowered, Error> {
+    loss.lower(&problem(tensors, Want::LOSS))
 }
 
 /// Shape of the loss, and of grad_output.
-pub fn loss_shape(loss: &dyn Loss, tensors: &OwnedTensors) -> Result<Vec<usize>, Error> {
-    Ok(loss.kernel(&problem(tensors, Want::LOSS))?.loss_shape)
+pub(crate) fn loss_shape(loss: &dyn Loss, tensors: &OwnedTensors) -> Result<Vec<usize>, Error> {
+    Ok(lower(loss, tensors)?.loss_shape)
 }
 
 /// Shape of what there is one of per row, or item.
-pub fn item_shape(loss: &dyn Loss, tensors: &OwnedTensors) -> Result<Vec<usize>, Error> {
-    Ok(loss.kernel(&problem(tensors, Want::LOSS))?.item_shape)
+pub(crate) fn item_shape(loss: &dyn Loss, tensors: &OwnedTensors) -> Result<Vec<usize>, Error> {
+    Ok(lower(loss, tensors)?.item_shape)
 }
 
 /// Items of the unreduced loss.
-pub fn items(loss: &dyn Loss, tensors: &OwnedTensors) -> usize {
-    let unreduced = loss.with_reduction(Reduction::None);
-    unreduced.kernel(&problem(tensors, Want::LOSS)).map_or(1, |kernel| kernel.items())
+pub(crate) fn items(loss: &dyn Loss, tensors: &OwnedTensors) -> usize {
+    lower(&*loss.with_reduction(Reduction::None), tensors).map_or(1, |lowered| lowered.items())
 }
 
 /// How the loss is reduced.
-pub fn reduction(loss: &dyn Loss, tensors: &OwnedTensors) -> Reduction {
-    loss.kernel(&problem(tensors, Want::LOSS)).map(|kernel| kernel.reduction).unwrap_or_default()
+pub(crate) fn reduction(loss: &dyn Loss, tensors: &OwnedTensors) -> Reduction {
+    lower(loss, tensors).map(|lowered| lowered.reduction).unwrap_or_default()
 }
 
-/// What differences in the answer to this call are measured against.
-pub fn scales(loss: &dyn Loss, tensors: &OwnedTensors) -> Scales {
+/// What differences in the output of this call are measured against.
+pub(crate) fn scales(loss: &dyn Loss, tensors: &OwnedTensors) -> Scales {
     Scales::of(tensors, reduction(loss, tensors), items(loss, tensors))
 }
 
 /// The loss with every reduction that it has; none, mean and sum are among them.
-pub fn reductions(loss: &dyn Loss, tensors: &OwnedTensors) -> Vec<(Reduction, Box<dyn Loss>)> {
+pub(crate) fn reductions(loss: &dyn Loss, tensors: &OwnedTensors) -> Vec<(Reduction, Box<dyn Loss>)> {
     let accepted = |reduction| {
         let loss = loss.with_reduction(reduction);
-        let accepted = loss.kernel(&problem(tensors, Want::LOSS)).is_ok();
+        let accepted = lower(&*loss, tensors).is_ok();
         assert!(accepted || reduction == Reduction::BatchMean, "{loss:?} refuses {:?}", tensors.input.shape());
         accepted.then_some((reduction, loss))
     };
@@ -105,8 +128,8 @@ pub fn reductions(loss: &dyn Loss, tensors: &OwnedTensors) -> Vec<(Reduction, Bo
 }
 
 /// The gradients that the loss has for these tensors; that of the input always.
-pub fn gradients(loss: &dyn Loss, tensors: &OwnedTensors) -> Vec<Want> {
-    let accepts = |want| loss.kernel(&problem(tensors, want)).is_ok();
+pub(crate) fn gradients(loss: &dyn Loss, tensors: &OwnedTensors) -> Vec<Want> {
+    let accepts = |want| loss.lower(&problem(tensors, want)).is_ok();
     let target = target_kind(tensors) == TargetKind::Values && accepts(Want::GRAD_TARGET);
     let input2 = tensors.input2.is_some() && accepts(Want::GRAD_INPUT2);
     let others = [(Want::GRAD_TARGET, target), (Want::GRAD_INPUT2, input2)];
@@ -114,12 +137,12 @@ pub fn gradients(loss: &dyn Loss, tensors: &OwnedTensors) -> Vec<Want> {
 }
 
 /// Everything that the loss can compute for these tensors.
-pub fn everything(loss: &dyn Loss, tensors: &OwnedTensors) -> Want {
+pub(crate) fn everything(loss: &dyn Loss, tensors: &OwnedTensors) -> Want {
     gradients(loss, tensors).into_iter().fold(Want::LOSS, |all, want| all | want)
 }
 
 /// Outputs worth asking for: the loss alone, the gradient alone, each further gradient alone, and all at once.
-pub fn wants(loss: &dyn Loss, tensors: &OwnedTensors) -> Vec<Want> {
+pub(crate) fn wants(loss: &dyn Loss, tensors: &OwnedTensors) -> Vec<Want> {
     let mut wants = vec![Want::LOSS, Want::LOSS | Want::GRAD];
     wants.extend(gradients(loss, tensors));
     if !wants.contains(&everything(loss, tensors)) {
@@ -129,7 +152,7 @@ pub fn wants(loss: &dyn Loss, tensors: &OwnedTensors) -> Vec<Want> {
 }
 
 /// The tensors with an upstream gradient of the loss' shape: both signs, several magnitudes, a zero.
-pub fn with_upstream(loss: &dyn Loss, tensors: &OwnedTensors) -> OwnedTensors {
+pub(crate) fn with_upstream(loss: &dyn Loss, tensors: &OwnedTensors) -> OwnedTensors {
     let mut tensors = tensors.clone();
     let shape = loss_shape(loss, &tensors).expect("a call that the loss accepts");
     let mut next = 0_i16;
@@ -140,11 +163,11 @@ pub fn with_upstream(loss: &dyn Loss, tensors: &OwnedTensors) -> OwnedTensors {
     tensors
 }
 
-/// Typical tensors of this shape; `None` if the loss is not made for so many dimensions, or its weights are of another axis.
-/// Every loss takes (N, C).
-pub fn sample(loss: &dyn Loss, shape: &[usize], seed: u64) -> Option<OwnedTensors> {
-    let tensors = loss.sample(shape, seed);
-    match loss.kernel(&problem(&tensors, Want::LOSS)) {
+/// Typical tensors of this shape; `None` if the loss is not made for this number of dimensions, or its weights are of
+/// another axis. Every loss takes (N, C).
+pub(crate) fn example_inputs(loss: &dyn Loss, shape: &[usize], seed: u64) -> Option<OwnedTensors> {
+    let tensors = loss.example_inputs(shape, seed);
+    match lower(loss, &tensors) {
         Ok(_) => Some(tensors),
         Err(Error::Shape { argument: "input" | "weight" | "pos_weight", .. }) if shape.len() != 2 => None,
         // A variant with an axis of its own.

@@ -6,12 +6,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use deeploss::{
-    Answer, Context, Error, LOSSES, Loss, LossInfo, OptionValue, Options, OwnedTarget, OwnedTensors, Want, reference,
-};
+use deeploss::internals::{OwnedTarget, OwnedTensors};
+use deeploss::{Context, Error, Evaluate, LOSSES, Loss, LossInfo, OptionValue, Options, Output, Want};
 use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
+
+use super::ensure;
 
 type Result<T> = std::result::Result<T, Box<dyn StdError>>;
 
@@ -20,10 +21,10 @@ const TOLERANCE: f64 = 2e-6;
 
 /// One case of the manifest with its tensors.
 #[derive(Clone)]
-pub struct Case {
-    pub id: String,
-    pub op: String,
-    pub tags: BTreeSet<String>,
+pub(crate) struct Case {
+    pub(crate) id: String,
+    pub(crate) op: String,
+    pub(crate) tags: BTreeSet<String>,
     is_error: bool,
     options: Vec<(String, OptionValue)>,
     tensors: BTreeMap<String, Stored>,
@@ -37,7 +38,7 @@ enum Stored {
 }
 
 /// Reads every case of a folder.
-pub fn load(folder: &Path) -> Result<Vec<Case>> {
+pub(crate) fn load(folder: &Path) -> Result<Vec<Case>> {
     let read = |name: &str| fs::read(folder.join(name)).map_err(|e| format!("{}: {e}", folder.join(name).display()));
     let manifest: Value = serde_json::from_slice(&read("cases.json")?)?;
     let list = manifest["cases"].as_array().ok_or("cases.json: expected a list `cases`")?;
@@ -93,7 +94,7 @@ fn read_tensor(store: &SafeTensors<'_>, name: &str) -> Result<Stored> {
 
 impl Case {
     /// Changes one expected value; false if the case has no such tensor or element. To see that the judge notices.
-    pub fn falsify(&mut self, name: &str, element: usize, change: impl FnOnce(f64) -> f64) -> bool {
+    pub(crate) fn falsify(&mut self, name: &str, element: usize, change: impl FnOnce(f64) -> f64) -> bool {
         let Some(Stored::Double(values)) = self.tensors.get_mut(name) else { return false };
         let Some(value) = values.iter_mut().nth(element) else { return false };
         *value = change(*value);
@@ -101,23 +102,23 @@ impl Case {
     }
 
     /// Turns a case with values into one that expects an error, or back.
-    pub fn expect_error(&mut self, is_error: bool) {
+    pub(crate) fn expect_error(&mut self, is_error: bool) {
         self.is_error = is_error;
     }
 
     /// Whether a deliberate difference from PyTorch may show in it.
-    pub fn may_differ(&self) -> bool {
+    pub(crate) fn may_differ(&self) -> bool {
         DELIBERATE.iter().any(|difference| (difference.applies)(self))
     }
 
     /// Whether f32, in which the losses keep their options, holds this case's options as they are.
-    pub fn has_exact_options(&self) -> bool {
+    pub(crate) fn has_exact_options(&self) -> bool {
         let exact = |value: &OptionValue| !matches!(value, OptionValue::Number(v) if f64::from(*v as f32) != *v);
         self.options.iter().all(|(_, value)| exact(value))
     }
 
     /// What the differences in an expected tensor are measured against; `None` if the case has no such tensor.
-    pub fn scale(&self, name: &str) -> Option<f64> {
+    pub(crate) fn scale(&self, name: &str) -> Option<f64> {
         self.expected(name).map(|expected| scale(self, name, expected))
     }
 
@@ -138,7 +139,7 @@ impl Case {
     fn loss(&self, info: &LossInfo) -> std::result::Result<Box<dyn Loss>, Error> {
         let weights = ["weight", "pos_weight"].into_iter().filter_map(|name| {
             let tensor = self.float(name)?.clone();
-            Some((name.to_owned(), OptionValue::Tensor(tensor)))
+            Some((name.to_owned(), tensor.into()))
         });
         (info.from_options)(&self.options.iter().cloned().chain(weights).collect::<Options>())
     }
@@ -175,13 +176,13 @@ impl Case {
 }
 
 /// Differences from PyTorch that are meant (docs of the losses), recognised by what the case holds, not by its name.
-pub struct Deliberate {
-    pub letter: char,
-    pub reason: &'static str,
+pub(crate) struct Deliberate {
+    pub(crate) letter: char,
+    pub(crate) reason: &'static str,
     applies: fn(&Case) -> bool,
 }
 
-pub const DELIBERATE: &[Deliberate] = &[
+pub(crate) const DELIBERATE: &[Deliberate] = &[
     Deliberate {
         letter: 'A',
         reason: "target probability 0 on a -inf logit contributes 0, where 0 * -inf is NaN in PyTorch",
@@ -224,33 +225,33 @@ pub const DELIBERATE: &[Deliberate] = &[
 
 /// Whether a value that differs from the expected one in kind is what a deliberate difference makes of it.
 fn deliberate(case: &Case, expected: f64, got: f32) -> bool {
-    expected.is_nan() && !got.is_nan() && DELIBERATE.iter().any(|difference| (difference.applies)(case))
+    expected.is_nan() && !got.is_nan() && case.may_differ()
 }
 
 /// Statistics of one part (loss, grad_input ...) of one op.
 #[derive(Default)]
-pub struct Part {
-    pub cases: usize,
-    pub values: usize,
-    pub max_abs: f64,
-    pub max_rel: f64,
+pub(crate) struct Part {
+    pub(crate) cases: usize,
+    pub(crate) values: usize,
+    pub(crate) max_abs: f64,
+    pub(crate) max_rel: f64,
     ulps: Vec<f64>,
     norms: Vec<f64>,
-    pub kind_differs: usize,
-    pub deliberate: usize,
-    pub failed: usize,
+    pub(crate) kind_differs: usize,
+    pub(crate) deliberate: usize,
+    pub(crate) failed: usize,
 }
 
 /// The outcome of a run.
 #[derive(Default)]
-pub struct Report {
+pub(crate) struct Report {
     parts: BTreeMap<(String, &'static str), Part>,
     /// Case and reason.
-    pub failures: Vec<(String, String)>,
+    pub(crate) failures: Vec<(String, String)>,
 }
 
 /// Runs the cases of the chosen ops.
-pub fn run(cases: &[Case], ctx: &Context, only: Option<&[String]>) -> Report {
+pub(crate) fn run(cases: &[Case], ctx: &Context, only: Option<&[String]>) -> Report {
     let mut report = Report::default();
     for case in cases.iter().filter(|case| only.is_none_or(|ops| ops.contains(&case.op))) {
         if let Err(reason) = run_case(case, ctx, &mut report) {
@@ -268,7 +269,7 @@ fn run_case(case: &Case, ctx: &Context, report: &mut Report) -> std::result::Res
     };
     let outcome = (|| {
         let inputs = case.inputs().expect("every case has input and target");
-        case.loss(info)?.evaluate_with(ctx, &inputs.view(), case.want())
+        case.loss(info)?.evaluate(ctx, &inputs.view().wants(case.want()))
     })();
     if case.is_error {
         let part = report.parts.entry(key("errors")).or_default();
@@ -285,12 +286,12 @@ fn run_case(case: &Case, ctx: &Context, report: &mut Report) -> std::result::Res
             }
         };
     }
-    let answer = outcome.map_err(|error| {
+    let output = outcome.map_err(|error| {
         report.parts.entry(key("loss")).or_default().failed += 1;
         format!("unexpected error: {error}")
     })?;
     let mut reasons = String::new();
-    for (name, got) in parts_of(&answer) {
+    for (name, got) in parts_of(&output) {
         if let Some(expected) = case.expected(name) {
             if let Some(subset) = case.hard_label_part(name) {
                 // The same values once more, in a row of their own; whether they fail is decided below.
@@ -303,15 +304,15 @@ fn run_case(case: &Case, ctx: &Context, report: &mut Report) -> std::result::Res
             }
         }
     }
-    if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+    ensure(reasons.is_empty(), || reasons)
 }
 
-fn parts_of(answer: &Answer) -> [(&'static str, Option<&ArrayD<f32>>); 4] {
+fn parts_of(output: &Output) -> [(&'static str, Option<&ArrayD<f32>>); 4] {
     [
-        ("loss", answer.loss.as_ref()),
-        ("grad_input", answer.grad_input.as_ref()),
-        ("grad_input2", answer.grad_input2.as_ref()),
-        ("grad_target", answer.grad_target.as_ref()),
+        ("loss", output.loss.as_ref()),
+        ("grad_input", output.grad_input.as_ref()),
+        ("grad_input2", output.grad_input2.as_ref()),
+        ("grad_target", output.grad_target.as_ref()),
     ]
 }
 
@@ -399,17 +400,17 @@ fn ulp(x: f32) -> f64 {
 }
 
 impl Report {
-    pub fn passed(&self) -> bool {
+    pub(crate) fn passed(&self) -> bool {
         self.failures.is_empty()
     }
 
     /// Statistics of one part of one op, if it occurred.
-    pub fn part(&self, op: &str, part: &str) -> Option<&Part> {
+    pub(crate) fn part(&self, op: &str, part: &str) -> Option<&Part> {
         self.parts.iter().find(|((o, p), _)| o == op && *p == part).map(|(_, part)| part)
     }
 
-    /// One row per op and part.
-    fn rows(&mut self) -> Vec<Vec<String>> {
+    /// One row per op and part, of the [`COLUMNS`].
+    pub(crate) fn rows(&mut self) -> Vec<Vec<String>> {
         let percentile = |sorted: &[f64], p: f64| match sorted.len() {
             0 => 0.0,
             n => sorted[((n - 1) as f64 * p).round() as usize],
@@ -439,7 +440,7 @@ impl Report {
     }
 
     /// For people: aligned columns.
-    pub fn table(&mut self) -> String {
+    pub(crate) fn table(&mut self) -> String {
         let mut rows = vec![COLUMNS.map(str::to_owned).to_vec()];
         rows.extend(self.rows());
         let widths: Vec<usize> =
@@ -454,18 +455,9 @@ impl Report {
         }
         text
     }
-
-    /// For machines.
-    pub fn csv(&mut self) -> String {
-        let mut text = COLUMNS.join(",") + "\n";
-        for row in self.rows() {
-            text += &(row.join(",") + "\n");
-        }
-        text
-    }
 }
 
-const COLUMNS: [&str; 14] = [
+pub(crate) const COLUMNS: [&str; 14] = [
     "op",
     "part",
     "cases",
@@ -482,21 +474,22 @@ const COLUMNS: [&str; 14] = [
     "failed",
 ];
 
-/// The oracle passes its own judge: f64 on the CPU against the stored values. The largest difference relative to the scale of its
-/// tensor, infinite if a value or an outcome differs in kind; `None` for a case of an op that is not there.
-pub fn oracle_error(case: &Case) -> Option<f64> {
+/// The oracle passes its own judge: f64 on the CPU against the stored values. The largest difference relative to the
+/// scale of its tensor, infinite if a value or an outcome differs in kind; `None` for a case of an op that is not
+/// there.
+pub(crate) fn oracle_error(case: &Case) -> Option<f64> {
     let info = LOSSES.iter().find(|info| info.name == case.op)?;
     let inputs = case.inputs()?.to_f64();
-    let answer = case.loss(info).and_then(|loss| reference::evaluate(&*loss, &inputs.view(), case.want()));
-    let Ok(answer) = answer else { return Some(if case.is_error { 0.0 } else { f64::INFINITY }) };
+    let output = case.loss(info).and_then(|loss| loss.reference(&inputs.view().wants(case.want())));
+    let Ok(output) = output else { return Some(if case.is_error { 0.0 } else { f64::INFINITY }) };
     if case.is_error {
         return Some(f64::INFINITY);
     }
     let parts = [
-        ("loss", answer.loss),
-        ("grad_input", answer.grad_input),
-        ("grad_input2", answer.grad_input2),
-        ("grad_target", answer.grad_target),
+        ("loss", output.loss),
+        ("grad_input", output.grad_input),
+        ("grad_input2", output.grad_input2),
+        ("grad_target", output.grad_target),
     ];
     let errors = parts.into_iter().filter_map(|(name, got)| {
         let expected = case.expected(name)?;

@@ -1,30 +1,72 @@
 //! What the tests and the conformance runner share.
-#![allow(dead_code, missing_docs, unreachable_pub)]
 
-pub mod cases;
-pub mod compare;
-pub mod conformance;
-pub mod resident;
-pub mod values;
+pub(crate) mod cases;
+pub(crate) mod compare;
+pub(crate) mod conformance;
+pub(crate) mod resident;
+pub(crate) mod values;
+pub(crate) mod wgsl;
 
+use std::env;
 use std::fmt::Display;
-use std::sync::OnceLock;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use deeploss::{Context, INSTALL_A_DRIVER};
+use deeploss::{AdapterFacts, Context, INSTALL_A_DRIVER};
 
-/// The GPU that all tests of a binary share: its pipelines are compiled once.
+/// Where the files of this crate are: in its checkout, or in the copy that DEEPLOSS_ROOT names on a machine without
+/// one.
+pub(crate) fn root() -> PathBuf {
+    env::var_os("DEEPLOSS_ROOT").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+}
+
+/// Where tests may write.
+pub(crate) fn scratch() -> PathBuf {
+    let target = option_env!("CARGO_TARGET_TMPDIR").filter(|_| env::var_os("DEEPLOSS_ROOT").is_none());
+    target.map_or_else(env::temp_dir, PathBuf::from)
+}
+
+/// The GPU of this test. Every test has a device of its own, which is dropped some time after the test's thread has
+/// ended: only then does a software driver give back the megabyte that it takes for each pipeline, and all tests
+/// together compile tens of thousands.
 ///
 /// # Panics
 /// Without an adapter: a test that needs a GPU must not pass where there is none.
-pub fn gpu() -> &'static Context {
-    static GPU: OnceLock<Context> = OnceLock::new();
-    GPU.get_or_init(|| {
-        Context::new().unwrap_or_else(|error| panic!("this test needs a GPU: {error}\nto run it, {INSTALL_A_DRIVER}"))
-    })
+pub(crate) fn gpu() -> Context {
+    // A thread that ends cannot drop a device, so it has only a token that tells whether it still runs.
+    static DEVICES: Mutex<Vec<(Weak<()>, Context)>> = Mutex::new(Vec::new());
+    thread_local! {
+        static RUNS: Arc<()> = Arc::new(());
+    }
+    let thread = RUNS.with(Arc::downgrade);
+    let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, ctx)) = devices.iter().find(|(owner, _)| owner.ptr_eq(&thread)) {
+        return ctx.clone();
+    }
+    devices.retain(|(owner, _)| owner.strong_count() > 0);
+    give_memory_back();
+    let ctx = Context::new();
+    let ctx = ctx.unwrap_or_else(|error| panic!("this test needs a GPU: {error}\nto run it, {INSTALL_A_DRIVER}"));
+    devices.push((thread, ctx.clone()));
+    ctx
+}
+
+/// What was freed goes back to the system; glibc keeps gigabytes otherwise, in an arena of each thread.
+fn give_memory_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: the function may be called at any time, by any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// What it can do.
+pub(crate) fn facts() -> AdapterFacts {
+    gpu().facts().expect("a GPU context").clone()
 }
 
 /// A context on a device of the caller's own, made with these features and limits.
-pub fn own_device(features: wgpu::Features, limits: wgpu::Limits) -> Context {
+pub(crate) fn own_device(features: wgpu::Features, limits: wgpu::Limits) -> Context {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let device = async {
         let adapter = wgpu::util::initialize_adapter_from_env_or_default(&instance, None).await;
@@ -37,14 +79,14 @@ pub fn own_device(features: wgpu::Features, limits: wgpu::Limits) -> Context {
     pollster::block_on(device)
 }
 
-/// Both places where the host door computes, with their names.
-pub fn places() -> [(&'static str, Context); 2] {
-    [("gpu", gpu().clone()), ("cpu", Context::cpu())]
+/// Both places where the host API computes, with their names.
+pub(crate) fn places() -> [(&'static str, Context); 2] {
+    [("gpu", gpu()), ("cpu", Context::cpu())]
 }
 
 /// The outcomes of a table of cases.
 #[derive(Default)]
-pub struct Table {
+pub(crate) struct Table {
     rows: usize,
     failed: usize,
     /// The rows of each reason, in the order of the first.
@@ -52,7 +94,7 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn row(&mut self, name: impl Display, outcome: Result<(), String>) {
+    pub(crate) fn row(&mut self, name: impl Display, outcome: Result<(), String>) {
         self.rows += 1;
         let Err(reason) = outcome else { return };
         self.failed += 1;
@@ -63,9 +105,9 @@ impl Table {
     }
 }
 
-/// Fills a table, then panics with every reason and the rows that failed for it, not with the first only; also if there was no
-/// row at all.
-pub fn table(fill: impl FnOnce(&mut Table)) {
+/// Fills a table, then panics with every reason and the rows that failed for it, not with the first only; also if there
+/// was no row at all.
+pub(crate) fn table(fill: impl FnOnce(&mut Table)) {
     const SHOWN: usize = 40;
     let mut table = Table::default();
     fill(&mut table);
@@ -80,7 +122,12 @@ pub fn table(fill: impl FnOnce(&mut Table)) {
     assert!(table.failed == 0, "{text}");
 }
 
+/// A row's outcome: what must hold, and what to say if it does not.
+pub(crate) fn ensure<R: Into<String>>(holds: bool, otherwise: impl FnOnce() -> R) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise().into()) }
+}
+
 /// An error as a row's reason.
-pub fn reason(error: impl Display) -> String {
+pub(crate) fn reason(error: impl Display) -> String {
     error.to_string()
 }

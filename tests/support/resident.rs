@@ -1,9 +1,7 @@
-//! The GPU-resident door on behalf of tests: host tensors into buffers, one recorded call, buffers back into an answer.
+//! The GPU-resident API on behalf of tests: host tensors into buffers, one recorded call, buffers back into an output.
 
-use deeploss::{
-    Answer, Buffers, Context, Dtype, Error, Loss, OwnedTarget, OwnedTensors, Prepared, RowStats, RowStrategy, Tensor,
-    Want,
-};
+use deeploss::internals::{OwnedTarget, OwnedTensors, TensorId};
+use deeploss::{Buffers, Context, Dtype, Error, Evaluate, Loss, Output, Prepared, RowStats, RowStrategy, Want};
 use half::{bf16, f16};
 use ndarray::{ArrayD, Axis, IxDyn};
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
@@ -11,32 +9,32 @@ use wgpu::util::{BufferInitDescriptor, DeviceExt};
 use super::cases;
 
 /// The buffers of one call. Outputs hold 7.0 everywhere before it runs: what is not written is seen.
-pub struct Resident {
-    inputs: Vec<(Tensor, Range)>,
-    outputs: Vec<(Tensor, Vec<usize>, Range)>,
+pub(crate) struct Resident {
+    inputs: Vec<(TensorId, Range)>,
+    outputs: Vec<(TensorId, Vec<usize>, Range)>,
     grad_dtype: Dtype,
 }
 
 /// Bytes of a buffer.
-pub struct Range {
-    pub buffer: wgpu::Buffer,
-    pub offset: u64,
-    pub size: u64,
+pub(crate) struct Range {
+    pub(crate) buffer: wgpu::Buffer,
+    pub(crate) offset: u64,
+    pub(crate) size: u64,
 }
 
 impl Range {
-    pub fn binding(&self) -> wgpu::BufferBinding<'_> {
+    pub(crate) fn binding(&self) -> wgpu::BufferBinding<'_> {
         wgpu::BufferBinding { buffer: &self.buffer, offset: self.offset, size: wgpu::BufferSize::new(self.size) }
     }
 }
 
 /// Device of a GPU context.
-pub fn device(ctx: &Context) -> &wgpu::Device {
+pub(crate) fn device(ctx: &Context) -> &wgpu::Device {
     ctx.device().expect("a GPU context")
 }
 
 /// A buffer with these bytes; never empty.
-pub fn upload(ctx: &Context, bytes: &[u8]) -> wgpu::Buffer {
+pub(crate) fn upload(ctx: &Context, bytes: &[u8]) -> wgpu::Buffer {
     device(ctx).create_buffer_init(&BufferInitDescriptor {
         label: Some("test"),
         contents: if bytes.is_empty() { &[0; 4] } else { bytes },
@@ -44,25 +42,27 @@ pub fn upload(ctx: &Context, bytes: &[u8]) -> wgpu::Buffer {
     })
 }
 
-pub fn encoder(ctx: &Context) -> wgpu::CommandEncoder {
+pub(crate) fn encoder(ctx: &Context) -> wgpu::CommandEncoder {
     device(ctx).create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("test") })
 }
 
-pub fn submit(ctx: &Context, encoder: wgpu::CommandEncoder) {
+pub(crate) fn submit(ctx: &Context, encoder: wgpu::CommandEncoder) {
     ctx.queue().expect("a GPU context").submit([encoder.finish()]);
 }
 
 /// A tensor's bytes, densely packed.
-pub fn bytes(values: &ArrayD<f32>) -> Vec<u8> {
+pub(crate) fn bytes(values: &ArrayD<f32>) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
-/// The same, each element the nearest one of this type; whole words, the last one's other half as in an untouched output.
-pub fn stored(values: &ArrayD<f32>, dtype: Dtype) -> Vec<u8> {
+/// The same, each element the nearest one of this type; whole words, the last one's other half as in an untouched
+/// output.
+pub(crate) fn stored(values: &ArrayD<f32>, dtype: Dtype) -> Vec<u8> {
     let mut bytes: Vec<u8> = match dtype {
         Dtype::F32 => bytes(values),
         Dtype::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
         Dtype::Bf16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
+        other => panic!("nothing is known of the type {other:?}"),
     };
     if !bytes.len().is_multiple_of(4) {
         bytes.extend_from_slice(&UNTOUCHED.to_le_bytes()[2..]);
@@ -70,34 +70,35 @@ pub fn stored(values: &ArrayD<f32>, dtype: Dtype) -> Vec<u8> {
     bytes
 }
 
-/// So many elements of this type, exactly.
-pub fn loaded(bytes: &[u8], dtype: Dtype, count: usize) -> Vec<f32> {
+/// The first `count` elements of this type, exactly.
+pub(crate) fn loaded(bytes: &[u8], dtype: Dtype, count: usize) -> Vec<f32> {
     let halves = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
     let mut values: Vec<f32> = match dtype {
         Dtype::F32 => bytemuck::pod_collect_to_vec(bytes),
         Dtype::F16 => halves().map(|pair| f16::from_le_bytes(pair).to_f32()).collect(),
         Dtype::Bf16 => halves().map(|pair| bf16::from_le_bytes(pair).to_f32()).collect(),
+        other => panic!("nothing is known of the type {other:?}"),
     };
     values.truncate(count);
     values
 }
 
 /// Labels as the kernels read them: i32, with i32::MIN for an ignored value beyond that.
-pub fn label_bytes(labels: &ArrayD<i64>) -> Vec<u8> {
+pub(crate) fn label_bytes(labels: &ArrayD<i64>) -> Vec<u8> {
     labels.iter().flat_map(|&v| i32::try_from(v).unwrap_or(i32::MIN).to_le_bytes()).collect()
 }
 
 /// What unwritten outputs and the bytes around them hold.
-pub const UNTOUCHED: f32 = 7.0;
+pub(crate) const UNTOUCHED: f32 = 7.0;
 
 impl Resident {
     /// Every tensor in a buffer of its own.
-    pub fn new(ctx: &Context, loss: &dyn Loss, tensors: &OwnedTensors, want: Want) -> Result<Self, Error> {
+    pub(crate) fn new(ctx: &Context, loss: &dyn Loss, tensors: &OwnedTensors, want: Want) -> Result<Self, Error> {
         Self::new_as(ctx, loss, tensors, want, [Dtype::F32; 2])
     }
 
     /// Input and its gradient stored so.
-    pub fn new_as(
+    pub(crate) fn new_as(
         ctx: &Context,
         loss: &dyn Loss,
         tensors: &OwnedTensors,
@@ -116,12 +117,12 @@ impl Resident {
     }
 
     /// All inputs in one buffer, all outputs in another, each at an aligned offset that is not 0, with space between.
-    pub fn packed(ctx: &Context, loss: &dyn Loss, tensors: &OwnedTensors, want: Want) -> Result<Self, Error> {
+    pub(crate) fn packed(ctx: &Context, loss: &dyn Loss, tensors: &OwnedTensors, want: Want) -> Result<Self, Error> {
         Self::packed_as(ctx, loss, tensors, want, [Dtype::F32; 2])
     }
 
     /// Input and its gradient stored so.
-    pub fn packed_as(
+    pub(crate) fn packed_as(
         ctx: &Context,
         loss: &dyn Loss,
         tensors: &OwnedTensors,
@@ -158,29 +159,29 @@ impl Resident {
         };
         let mask = |mask: &ArrayD<bool>| mask.iter().flat_map(|&m| u32::from(m).to_le_bytes()).collect::<Vec<_>>();
         let given = [
-            (Tensor::Input, Some(stored(&tensors.input, input_dtype))),
-            (Tensor::Input2, tensors.input2.as_ref().map(bytes)),
-            (Tensor::Target, Some(target)),
-            (Tensor::IgnoreMask, tensors.ignore_mask.as_ref().map(mask)),
-            (Tensor::SampleWeight, tensors.sample_weight.as_ref().map(bytes)),
-            (Tensor::GradOutput, tensors.grad_output.as_ref().map(bytes)),
+            (TensorId::Input, Some(stored(&tensors.input, input_dtype))),
+            (TensorId::Input2, tensors.input2.as_ref().map(bytes)),
+            (TensorId::Target, Some(target)),
+            (TensorId::IgnoreMask, tensors.ignore_mask.as_ref().map(mask)),
+            (TensorId::SampleWeight, tensors.sample_weight.as_ref().map(bytes)),
+            (TensorId::GradOutput, tensors.grad_output.as_ref().map(bytes)),
         ];
         let (names, contents): (Vec<_>, Vec<_>) =
             given.into_iter().filter_map(|(name, bytes)| Some((name, bytes?))).unzip();
         let inputs = names.into_iter().zip(place(&contents)).collect();
 
         let shapes = [
-            (Tensor::Loss, Want::LOSS, Some(cases::loss_shape(loss, tensors)?)),
-            (Tensor::GradInput, Want::GRAD, Some(tensors.input.shape().to_vec())),
-            (Tensor::GradInput2, Want::GRAD_INPUT2, tensors.input2.as_ref().map(|x| x.shape().to_vec())),
-            (Tensor::GradTarget, Want::GRAD_TARGET, Some(target_shape.to_vec())),
-            (Tensor::Stats, Want::STATS, Some([cases::item_shape(loss, tensors)?, vec![4]].concat())),
+            (TensorId::Loss, Want::LOSS, Some(cases::loss_shape(loss, tensors)?)),
+            (TensorId::GradInput, Want::GRAD, Some(tensors.input.shape().to_vec())),
+            (TensorId::GradInput2, Want::GRAD_INPUT2, tensors.input2.as_ref().map(|x| x.shape().to_vec())),
+            (TensorId::GradTarget, Want::GRAD_TARGET, Some(target_shape.to_vec())),
+            (TensorId::Stats, Want::STATS, Some([cases::item_shape(loss, tensors)?, vec![4]].concat())),
         ];
         let wanted: Vec<_> = shapes
             .into_iter()
             .filter_map(|(name, part, shape)| want.contains(part).then_some((name, shape?)))
             .collect();
-        let dtype = |tensor| if tensor == Tensor::GradInput { grad_dtype } else { Dtype::F32 };
+        let dtype = |tensor| if tensor == TensorId::GradInput { grad_dtype } else { Dtype::F32 };
         let contents: Vec<Vec<u8>> = wanted
             .iter()
             .map(|(name, shape)| stored(&ArrayD::from_elem(shape.clone(), UNTOUCHED), dtype(*name)))
@@ -191,37 +192,23 @@ impl Resident {
     }
 
     /// Where a tensor lies.
-    pub fn range(&self, tensor: Tensor) -> Option<&Range> {
+    pub(crate) fn range(&self, tensor: TensorId) -> Option<&Range> {
         let inputs = self.inputs.iter().map(|(name, range)| (name, range));
         let outputs = self.outputs.iter().map(|(name, _, range)| (name, range));
         inputs.chain(outputs).find(|(name, _)| **name == tensor).map(|(_, range)| range)
     }
 
-    pub fn buffers(&self) -> Buffers<'_> {
-        let binding = |tensor| self.range(tensor).map(Range::binding);
-        Buffers {
-            input: binding(Tensor::Input),
-            input2: binding(Tensor::Input2),
-            target: binding(Tensor::Target),
-            ignore_mask: binding(Tensor::IgnoreMask),
-            sample_weight: binding(Tensor::SampleWeight),
-            grad_output: binding(Tensor::GradOutput),
-            loss: binding(Tensor::Loss),
-            grad_input: binding(Tensor::GradInput),
-            grad_input2: binding(Tensor::GradInput2),
-            grad_target: binding(Tensor::GradTarget),
-            stats: binding(Tensor::Stats),
-            ..Buffers::default()
-        }
+    pub(crate) fn buffers(&self) -> Buffers<'_> {
+        Buffers::from_fn(|tensor| self.range(tensor).map(Range::binding))
     }
 
-    /// The ranges to read back, in the order of [`Resident::answer`].
-    pub fn ranges(&self) -> Vec<wgpu::BufferBinding<'_>> {
+    /// The ranges to read back, in the order of [`Resident::output`].
+    pub(crate) fn ranges(&self) -> Vec<wgpu::BufferBinding<'_>> {
         self.outputs.iter().map(|(_, _, range)| range.binding()).collect()
     }
 
     /// The outputs' bytes as they are, with no status in between.
-    pub fn download(&self, ctx: &Context) -> Vec<Vec<u8>> {
+    pub(crate) fn download(&self, ctx: &Context) -> Vec<Vec<u8>> {
         let part = |range: &Range| {
             let (start, size) = (range.offset as usize, range.size as usize);
             download(ctx, &range.buffer)[start..start + size].to_vec()
@@ -229,29 +216,29 @@ impl Resident {
         self.outputs.iter().map(|(_, _, range)| part(range)).collect()
     }
 
-    pub fn answer(&self, parts: &[Vec<u8>]) -> Answer {
+    pub(crate) fn output(&self, parts: &[Vec<u8>]) -> Output {
         let part = |tensor| {
             let ((_, shape, _), bytes) = self.outputs.iter().zip(parts).find(|((name, ..), _)| *name == tensor)?;
-            let dtype = if tensor == Tensor::GradInput { self.grad_dtype } else { Dtype::F32 };
+            let dtype = if tensor == TensorId::GradInput { self.grad_dtype } else { Dtype::F32 };
             let values = loaded(bytes, dtype, shape.iter().product());
             Some(ArrayD::from_shape_vec(IxDyn(shape), values).expect("one value per element"))
         };
-        Answer {
-            loss: part(Tensor::Loss),
-            grad_input: part(Tensor::GradInput),
-            grad_input2: part(Tensor::GradInput2),
-            grad_target: part(Tensor::GradTarget),
-            stats: part(Tensor::Stats).map(|words| stats(&words)),
+        Output {
+            loss: part(TensorId::Loss),
+            grad_input: part(TensorId::GradInput),
+            grad_input2: part(TensorId::GradInput2),
+            grad_target: part(TensorId::GradTarget),
+            stats: part(TensorId::Stats).map(|words| stats(&words)),
         }
     }
 
     /// Records, submits, waits.
-    pub fn run(&self, ctx: &Context, prepared: &Prepared) -> Result<Answer, Error> {
+    pub(crate) fn run(&self, ctx: &Context, prepared: &Prepared) -> Result<Output, Error> {
         let mut encoder = encoder(ctx);
         prepared.record(&mut encoder, &self.buffers())?;
         let readback = prepared.read(&mut encoder, &self.ranges());
         submit(ctx, encoder);
-        Ok(self.answer(&readback.wait()?))
+        Ok(self.output(&readback.wait()?))
     }
 }
 
@@ -266,25 +253,25 @@ fn stats(words: &ArrayD<f32>) -> RowStats {
     }
 }
 
-/// One call through the GPU-resident door.
-pub fn run(
+/// One call through the GPU-resident API.
+pub(crate) fn run(
     ctx: &Context,
     loss: &dyn Loss,
     tensors: &OwnedTensors,
     want: Want,
     strategy: Option<RowStrategy>,
-) -> Result<Answer, Error> {
+) -> Result<Output, Error> {
     let prepared = loss.prepare_with(ctx, &cases::problem(tensors, want), strategy)?;
     Resident::new(ctx, loss, tensors, want)?.run(ctx, &prepared)
 }
 
 /// What the buffers hold after a run that reports invalid targets, and the report.
-pub fn run_despite_status(
+pub(crate) fn run_despite_status(
     ctx: &Context,
     loss: &dyn Loss,
     tensors: &OwnedTensors,
     want: Want,
-) -> Result<(Answer, Result<(), Error>), Error> {
+) -> Result<(Output, Result<(), Error>), Error> {
     let prepared = loss.prepare(ctx, &cases::problem(tensors, want))?;
     let resident = Resident::new(ctx, loss, tensors, want)?;
     let mut first = encoder(ctx);
@@ -292,11 +279,11 @@ pub fn run_despite_status(
     let readback = prepared.read(&mut first, &[]);
     submit(ctx, first);
     let status = readback.wait().map(|_| ());
-    Ok((resident.answer(&resident.download(ctx)), status))
+    Ok((resident.output(&resident.download(ctx)), status))
 }
 
 /// A buffer's bytes.
-pub fn download(ctx: &Context, buffer: &wgpu::Buffer) -> Vec<u8> {
+pub(crate) fn download(ctx: &Context, buffer: &wgpu::Buffer) -> Vec<u8> {
     let staging = device(ctx).create_buffer(&wgpu::BufferDescriptor {
         label: Some("test"),
         size: buffer.size(),

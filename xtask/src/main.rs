@@ -1,6 +1,7 @@
 //! Chores of this repository, as `cargo xtask COMMAND`. Each makes sure of a graphics driver first, then runs cargo.
 
 mod driver;
+mod pack;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -13,13 +14,18 @@ const USAGE: &str = "usage: cargo xtask COMMAND [ARGS...]
 
   demo                   train a small network on handwritten digits, losses and gradients on the GPU
   test [ARGS...]         run all tests; ARGS go to `cargo test`
+  test NAME [ARGS...]    run the tests with NAME in their path, for example the module parity; ARGS as above
   conformance [ARGS...]  compare with golden values of PyTorch; ARGS go to examples/conformance.rs
   bench [ARGS...]        measure throughput; ARGS go to benches/throughput
+  wgsl ARGS...           print the WGSL modules that a call runs as, or write those of all calls; ARGS go to xtask/wgsl (--help)
   isa [ARGS...]          compile every kernel for AMD GPUs: registers, spills, occupancy; ARGS go to xtask/isa (--help)
+  pack DIR               build tests, golden cases and bench into DIR/deeploss-pack.tar.gz, whose run.sh judges this checkout on
+                         an x86-64 Linux machine that has a GPU but no toolchain, within five minutes
   help                   print this
 
-On Linux every command first looks for a Vulkan driver. Without one, root gets Mesa's software driver by apt-get, and everybody
-else the command to run; `demo` then computes on the CPU, the other commands fail. macOS and Windows have what is needed.";
+On Linux every command but wgsl and pack first looks for a Vulkan driver. Without one, root gets Mesa's software driver by apt-get,
+and everybody else the command to run; `demo` then computes on the CPU, the other commands fail. macOS and Windows have what is
+needed.";
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
@@ -30,7 +36,9 @@ fn main() -> ExitCode {
         Some("test") => test(&rest),
         Some("conformance") => conformance(&rest),
         Some("bench") => bench(&rest),
+        Some("wgsl") => wgsl(&rest),
         Some("isa") => isa(&rest),
+        Some("pack") if rest.len() == 1 => pack::pack(Path::new(&rest[0])),
         Some("help" | "-h" | "--help") => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -38,6 +46,7 @@ fn main() -> ExitCode {
         _ => {
             match command {
                 Some(command) if command == "demo" => eprintln!("xtask: demo takes no arguments\n"),
+                Some(command) if command == "pack" => eprintln!("xtask: pack takes one folder\n"),
                 Some(command) => eprintln!("xtask: unknown command {}\n", command.display()),
                 None => {}
             }
@@ -77,6 +86,10 @@ fn test(arguments: &[OsString]) -> Result<(), Failure> {
     driver::ensure_driver(Need::Must)?;
     // A driver that finds no device looks installed; fail here rather than in every test.
     cargo(&["run", "--quiet", "--example", "adapters"], &[])?;
+    // The filter of tests, which are in one program; everything else need not be built for it.
+    if arguments.first().is_some_and(|first| !first.to_string_lossy().starts_with('-')) {
+        return cargo(&["test", "--test", "deeploss"], arguments);
+    }
     // Not --all-targets: it leaves out the doctests and runs the benches.
     cargo(&["test", "--workspace"], arguments)
 }
@@ -89,6 +102,11 @@ fn conformance(arguments: &[OsString]) -> Result<(), Failure> {
 fn bench(arguments: &[OsString]) -> Result<(), Failure> {
     driver_unless_on_cpu(arguments)?;
     cargo(&["bench", "--bench", "throughput", "--"], arguments)
+}
+
+/// No driver is needed, and the profile is that of the tests, which is built most often.
+fn wgsl(arguments: &[OsString]) -> Result<(), Failure> {
+    cargo(&["run", "--quiet", "--package", "deeploss-wgsl", "--"], arguments)
 }
 
 fn isa(arguments: &[OsString]) -> Result<(), Failure> {
@@ -105,14 +123,24 @@ fn driver_unless_on_cpu(arguments: &[OsString]) -> Result<(), Failure> {
 
 /// Runs cargo on this workspace. The working directory stays the caller's, so that relative paths in `arguments` hold.
 fn cargo(subcommand: &[&str], arguments: &[OsString]) -> Result<(), Failure> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
+    let status = cargo_command(subcommand[0]).args(&subcommand[1..]).args(arguments).status();
+    let status = status.map_err(|e| format!("cannot run cargo: {e}"))?;
+    if status.success() { Ok(()) } else { Err(Failure::Status(status)) }
+}
+
+fn cargo_command(subcommand: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.arg(subcommand[0]).arg("--manifest-path").arg(manifest).args(&subcommand[1..]).args(arguments);
+    command.arg(subcommand).arg("--manifest-path").arg(root().join("Cargo.toml"));
     if let Some(folder) = driver::runtime_folder() {
         command.env("XDG_RUNTIME_DIR", folder);
     }
-    let status = command.status().map_err(|e| format!("cannot run cargo: {e}"))?;
-    if status.success() { Ok(()) } else { Err(Failure::Status(status)) }
+    command
+}
+
+/// The checkout.
+fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
 }
 
 /// The status of a command as ours. One that a signal ended has no code: 1.

@@ -2,22 +2,13 @@
 
 use std::collections::HashMap;
 
-use deeploss::{
-    AdapterFacts, Dispatch, Error, LOSSES, Layout, Loss, LossInfo, OwnedTarget, Plan, Problem, Program, Reduction,
-    TargetKind, Want,
-};
+use deeploss::internals::{Dispatch, Kernel, Layout, Part};
+use deeploss::{AdapterFacts, Error, LOSSES, Loss, LossInfo, Plan, Problem, Reduction, Want};
+use deeploss_wgsl::calls::{self, target_kind};
+use deeploss_wgsl::devices::Device;
 
+use crate::family::Family;
 use crate::report::Row;
-
-/// A GPU, as Mesa calls its family, and what plans are made from.
-pub(crate) struct Family {
-    pub(crate) name: &'static str,
-    subgroup: (u32, u32),
-}
-
-/// One of each architecture that differs: RDNA 2 compiles as RDNA 3 does.
-pub(crate) const FAMILIES: &[Family] =
-    &[Family { name: "VEGA10", subgroup: (64, 64) }, Family { name: "GFX1100", subgroup: (32, 64) }];
 
 /// Shapes of inputs: the number of classes is what strategies are chosen by. Tiles are unrolled and take longest to
 /// compile: one with every call, of the others the calls of all options.
@@ -74,45 +65,30 @@ fn broadcast(problem: Problem) -> Problem {
     problem.input2_shape(&[last])
 }
 
-impl Family {
-    fn facts(&self) -> AdapterFacts {
-        AdapterFacts {
-            name: self.name.into(),
-            is_cpu: false,
-            subgroup: Some(self.subgroup),
-            f16: true,
-            max_binding: 1 << 31,
-            max_storage_buffers: 16,
-            max_invocations: 1024,
-            max_workgroup_memory: 32 << 10,
-            ..AdapterFacts::default()
-        }
-    }
-}
-
 /// A kernel and everything that leads to it.
 pub(crate) struct Case {
-    pub(crate) program: Program,
-    pub(crate) kernel: String,
+    pub(crate) kernel: Kernel,
+    /// `cross_entropy.rows`.
+    pub(crate) name: String,
     pub(crate) strategy: String,
     /// Boolean constants that are set.
     pub(crate) options: String,
     classes: Vec<&'static str>,
     calls: Vec<&'static str>,
     /// Whether wide accesses are possible.
-    quads: bool,
+    fours: bool,
 }
 
 impl Case {
     /// What of a row does not depend on the compiler.
     pub(crate) fn row(&self) -> Row {
         Row {
-            kernel: self.kernel.clone(),
+            kernel: self.name.clone(),
             strategy: self.strategy.clone(),
             options: self.options.clone(),
             classes: self.classes.join(" / "),
             calls: self.calls.join(" / "),
-            quads: self.quads,
+            fours: self.fours,
             ..Row::default()
         }
     }
@@ -120,13 +96,13 @@ impl Case {
 
 /// The different kernels of all plans, in the order of the table of losses.
 pub(crate) fn collect(family: &Family) -> Result<Vec<Case>, String> {
-    let facts = family.facts();
+    let facts = Device::named(family.device)?.facts();
     let mut found = Found::default();
     for info in LOSSES {
         for shape in SHAPES {
             let mut kinds = Vec::new();
             for loss in variants(info, shape) {
-                let kind = kind(&*loss);
+                let kind = target_kind(&*loss);
                 let all = shape.every_call && !kinds.contains(&kind);
                 kinds.push(kind);
                 for (number, call) in
@@ -145,61 +121,46 @@ pub(crate) fn collect(family: &Family) -> Result<Vec<Case>, String> {
 
 /// The options that are compiled on inputs of this shape.
 fn variants(info: &LossInfo, shape: &Shape) -> Vec<Box<dyn Loss>> {
-    let classes = shape.shape[1];
-    let last = shape.shape[shape.shape.len() - 1];
-    let mut all = (info.variants)(classes);
-    // Weights of elements broadcast along the last axis, those of classes lie along theirs.
-    if classes != last && is_element_wise(&*all[0]) {
-        all = (info.variants)(last);
-    }
+    let mut all = calls::variants(info, shape.shape);
     if info.name != ALL_OPTIONS_OF {
         all.drain(1..(all.len() - 1).max(1));
     }
     all
 }
 
-fn is_element_wise(loss: &dyn Loss) -> bool {
-    let problem = Problem::new(&[2, 4], kind(loss));
-    loss.kernel(&problem).is_ok_and(|kernel| matches!(kernel.layout, Layout::Items(_)))
-}
-
 /// Whether four neighbours always lie in 16 aligned bytes, so that wide accesses are possible.
-fn has_quads(layout: &Layout) -> bool {
+fn has_fours(layout: &Layout) -> bool {
     match layout {
-        Layout::Rows(rows) => rows.inner == 1 && rows.classes % 4 == 0,
+        Layout::Rows(rows) => rows.shape.inner == 1 && rows.shape.classes % 4 == 0,
         Layout::Items(items) => {
+            let items = &items.broadcast;
             let others = [&items.second, &items.weight, &items.pos_weight].into_iter().flatten();
             items.items() % 4 == 0 && others.chain([&items.input, &items.target]).all(|tensor| items.is_dense(tensor))
         }
     }
 }
 
-/// What the loss' target holds.
-fn kind(loss: &dyn Loss) -> TargetKind {
-    match loss.sample(&[2, 4], 1).target {
-        OwnedTarget::Indices(_) => TargetKind::Indices,
-        OwnedTarget::Values(_) => TargetKind::Values,
-    }
-}
-
 #[derive(Default)]
 struct Found {
     cases: Vec<Case>,
-    places: HashMap<Program, usize>,
+    places: HashMap<Text, usize>,
 }
+
+/// What a kernel is compiled from, but for the lengths of arrays.
+type Text = (Vec<Part>, &'static str, Vec<(&'static str, u32)>);
 
 impl Found {
     /// Adds the kernels of one call.
     fn plan(&mut self, loss: &dyn Loss, shape: &Shape, call: &Call, facts: &AdapterFacts) -> Result<(), Error> {
         let loss = loss.with_reduction(call.reduction);
-        let problem = (call.ask)(Problem::new(shape.shape, kind(&*loss)));
-        let kernel = loss.kernel(&problem)?;
-        let plan = Plan::new(&kernel, &problem, facts, None)?;
-        for Dispatch { program, .. } in plan.dispatches {
-            let case = self.case(program, |program| {
-                let own = program.parts[0] == kernel.source;
-                let strategy = if own { words(&plan.strategy.0) } else { "sum".into() };
-                (strategy, own && has_quads(&kernel.layout))
+        let problem = (call.ask)(Problem::new(shape.shape, target_kind(&*loss)));
+        let lowered = loss.lower(&problem)?;
+        let plan = Plan::new(&lowered, &problem, facts, None)?;
+        for Dispatch { kernel, .. } in plan.dispatches() {
+            let case = self.case(*kernel, || {
+                let own = kernel.parts()[0] == lowered.source;
+                let strategy = if own { words(&plan.strategy()) } else { "sum".into() };
+                (strategy, own && has_fours(&lowered.layout))
             });
             push_new(&mut case.classes, shape.name);
             push_new(&mut case.calls, call.name);
@@ -207,39 +168,35 @@ impl Found {
         Ok(())
     }
 
-    /// The case of a program; its strategy, and whether it reads quads, where it is new. Programs that keep rows of
+    /// The case of a kernel; its strategy, and whether wide accesses are possible, where it is new. Kernels that keep rows of
     /// different lengths differ in the size of an array alone: the longest stands for all.
-    fn case(&mut self, program: Program, describe: impl FnOnce(&Program) -> (String, bool)) -> &mut Case {
-        let (any_length, kept) = without(&program, "KEPT");
-        let place = *self.places.entry(any_length).or_insert(self.cases.len());
-        if self.cases.get(place).is_some_and(|case| without(&case.program, "KEPT").1 < kept) {
-            self.cases[place].program = program;
+    fn case(&mut self, kernel: Kernel, describe: impl FnOnce() -> (String, bool)) -> &mut Case {
+        let (text, kept) = text(&kernel);
+        let place = *self.places.entry(text).or_insert(self.cases.len());
+        if self.cases.get(place).is_some_and(|case| self::text(&case.kernel).1 < kept) {
+            self.cases[place].kernel = kernel;
         } else if place == self.cases.len() {
-            let (strategy, quads) = describe(&program);
-            let label = program.label();
-            let kernel = label.trim_start_matches("deeploss.").to_owned();
-            let options = options(&program);
-            self.cases.push(Case { program, kernel, strategy, options, classes: vec![], calls: vec![], quads });
+            let (strategy, fours) = describe();
+            let name = kernel.label().trim_start_matches("deeploss.").to_owned();
+            let options = options(&kernel);
+            self.cases.push(Case { kernel, name, strategy, options, classes: vec![], calls: vec![], fours });
         }
         &mut self.cases[place]
     }
 }
 
-/// A program without one of its constants, and the constant's value if it had it.
-fn without(program: &Program, constant: &str) -> (Program, Option<u32>) {
-    let (value, constants): (Vec<_>, Vec<_>) = program.constants.iter().partition(|(name, _)| *name == constant);
-    (Program { constants, ..program.clone() }, value.first().map(|&(_, value)| value))
+/// What a kernel is compiled from without the number of logits that it keeps, and that number where it has one.
+fn text(kernel: &Kernel) -> (Text, Option<u32>) {
+    let (kept, constants): (Vec<_>, Vec<_>) = kernel.constants().into_iter().partition(|(name, _)| *name == "KEPT");
+    ((kernel.parts(), kernel.entry(), constants), kept.first().map(|&(_, value)| value))
 }
 
-/// Boolean constants that are set; LANES is 1 where invocations are independent.
-fn options(program: &Program) -> String {
-    let set: Vec<&str> = program
-        .constants
-        .iter()
-        .filter(|(name, value)| *value == 1 && *name != "LANES")
-        .map(|&(name, _)| name)
-        .collect();
-    set.join(" ")
+/// Boolean constants that are set.
+fn options(kernel: &Kernel) -> String {
+    const NUMBERS: &[&str] = &["LANES", "WORKGROUP", "RANK", "TILE", "CLASSES", "KEPT"];
+    let constants = kernel.constants();
+    let set = constants.iter().filter(|(name, value)| *value == 1 && !NUMBERS.contains(name)).map(|&(name, _)| name);
+    set.collect::<Vec<_>>().join(" ")
 }
 
 /// `Workgroup { lanes: 64 }` as one word.

@@ -5,6 +5,7 @@
 //! so each family is a process of its own.
 
 mod cases;
+mod family;
 mod radv;
 mod report;
 mod spirv;
@@ -14,13 +15,14 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use cases::{Case, FAMILIES, Family};
+use cases::Case;
+use family::{FAMILIES, Family};
 use report::Row;
 use spirv::{CHECKS, Checks};
 
 const USAGE: &str = "usage: cargo xtask isa [--family NAME,..] [--only LOSS,..] [--csv FILE] [--asm] [--write]
 
-  --family NAME,..  GPU families, as Mesa calls them (default: all of cases.rs)
+  --family NAME,..  GPU families, as Mesa calls them (default: all of family.rs)
   --only LOSS,..    kernels whose label starts with one of these, for example cross_entropy or reduce
   --csv FILE        the full table as a file too
   --asm             the assembly of every kernel, on the error output
@@ -160,15 +162,15 @@ fn compile_family(arguments: &Arguments) -> Result<(), String> {
     let device = radv::Device::new()?;
     let mut modules = spirv::Modules::default();
     let wanted = |case: &&Case| {
-        arguments.only.is_empty() || arguments.only.iter().any(|only| case.kernel.starts_with(only.as_str()))
+        arguments.only.is_empty() || arguments.only.iter().any(|only| case.name.starts_with(only.as_str()))
     };
     let mut seen = HashSet::new();
     for case in cases.iter().filter(wanted) {
         // What the checks cost hardly depends on the variant: one of each kernel and strategy goes without them too.
-        let first = seen.insert((&case.kernel, &case.strategy));
+        let first = seen.insert((&case.name, &case.strategy));
         for checks in CHECKS.iter().filter(|checks| checks.on || first) {
             let row = compile(&device, &mut modules, case, checks, arguments.asm)
-                .map_err(|e| format!("{} ({}): {e}", case.kernel, case.options))?;
+                .map_err(|e| format!("{} ({}): {e}", case.name, case.options))?;
             println!(
                 "{}",
                 Row { family: family.name.into(), checks: checks.name.into(), stats: row, ..case.row() }.line()
@@ -185,10 +187,10 @@ fn compile(
     checks: &Checks,
     asm: bool,
 ) -> Result<report::Stats, String> {
-    let spirv = modules.spirv(&case.program, checks, device.robust())?;
-    let compiled = device.compile(&case.program, &spirv)?;
+    let spirv = modules.spirv(&case.kernel, checks, device.robust())?;
+    let compiled = device.compile(&case.kernel, &spirv)?;
     if asm {
-        eprintln!("; {} {} {} {}\n{}", case.kernel, case.strategy, case.options, checks.name, compiled.assembly);
+        eprintln!("; {} {} {} {}\n{}", case.name, case.strategy, case.options, checks.name, compiled.assembly);
     }
     Ok(report::Stats::new(&compiled))
 }

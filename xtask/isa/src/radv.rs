@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};
 
 use ash::vk;
-use deeploss::Program;
+use deeploss::internals::Kernel;
 
 /// The driver's manifest (ICD), which the Vulkan loader is pointed to.
 ///
@@ -89,16 +89,16 @@ impl Device {
         self.robust
     }
 
-    /// Compiles one entry point, with the bindings of its program.
-    pub(crate) fn compile(&self, program: &Program, spirv: &[u32]) -> Result<Compiled, String> {
+    /// Compiles one entry point, with the bindings of its kernel.
+    pub(crate) fn compile(&self, kernel: &Kernel, spirv: &[u32]) -> Result<Compiled, String> {
         // SAFETY: as in `new`; `spirv` is a valid module, and what is created here is used by nothing after it is destroyed.
-        unsafe { self.compile_unchecked(program, spirv) }.map_err(|e| format!("the driver refuses it: {e}"))
+        unsafe { self.compile_unchecked(kernel, spirv) }.map_err(|e| format!("the driver refuses it: {e}"))
     }
 
-    unsafe fn compile_unchecked(&self, program: &Program, spirv: &[u32]) -> Result<Compiled, vk::Result> {
+    unsafe fn compile_unchecked(&self, kernel: &Kernel, spirv: &[u32]) -> Result<Compiled, vk::Result> {
         let device = &self.device;
         let uniform = (0, vk::DescriptorType::UNIFORM_BUFFER);
-        let storage = program.storage.iter().map(|&(slot, ..)| (slot, vk::DescriptorType::STORAGE_BUFFER));
+        let storage = kernel.bindings().into_iter().map(|binding| (binding.slot, vk::DescriptorType::STORAGE_BUFFER));
         let bindings: Vec<_> = std::iter::once(uniform)
             .chain(storage)
             .map(|(slot, kind)| {
@@ -109,7 +109,7 @@ impl Device {
                     .stage_flags(vk::ShaderStageFlags::COMPUTE)
             })
             .collect();
-        let name = CString::new(program.entry).unwrap_or_default();
+        let name = CString::new(kernel.entry()).unwrap_or_default();
         // SAFETY: the caller's.
         unsafe {
             let info = vk::DescriptorSetLayoutCreateInfo::default().bindings(&bindings);

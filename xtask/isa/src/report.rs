@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::{fs, io};
 
-use crate::cases::FAMILIES;
+use crate::family::FAMILIES;
 use crate::radv::Compiled;
 
 /// One kernel, compiled for one family in one way.
@@ -17,7 +17,7 @@ pub(crate) struct Row {
     pub(crate) classes: String,
     pub(crate) calls: String,
     /// 16-byte accesses are possible: classes, or items, are a multiple of 4 and neighbours in memory.
-    pub(crate) quads: bool,
+    pub(crate) fours: bool,
     pub(crate) family: String,
     pub(crate) checks: String,
     pub(crate) stats: Stats,
@@ -148,12 +148,12 @@ fn loops(lines: &[&str]) -> Vec<bool> {
     looped
 }
 
-const TEXTS: &[&str] = &["kernel", "strategy", "options", "classes", "calls", "quads", "family", "checks"];
+const TEXTS: &[&str] = &["kernel", "strategy", "options", "classes", "calls", "fours", "family", "checks"];
 
 impl Row {
     fn texts(&self) -> [&str; TEXTS.len()] {
-        let quads = if self.quads { "yes" } else { "no" };
-        [&self.kernel, &self.strategy, &self.options, &self.classes, &self.calls, quads, &self.family, &self.checks]
+        let fours = if self.fours { "yes" } else { "no" };
+        [&self.kernel, &self.strategy, &self.options, &self.classes, &self.calls, fours, &self.family, &self.checks]
     }
 
     fn fields(&self) -> Vec<String> {
@@ -169,14 +169,14 @@ impl Row {
     pub(crate) fn from_line(line: &str) -> Option<Self> {
         let fields: Vec<&str> = line.split('\t').collect();
         let (texts, numbers) = fields.split_at_checked(TEXTS.len())?;
-        let [kernel, strategy, options, classes, calls, quads, family, checks] = texts else { return None };
+        let [kernel, strategy, options, classes, calls, fours, family, checks] = texts else { return None };
         Some(Self {
             kernel: (*kernel).into(),
             strategy: (*strategy).into(),
             options: (*options).into(),
             classes: (*classes).into(),
             calls: (*calls).into(),
-            quads: *quads == "yes",
+            fours: *fours == "yes",
             family: (*family).into(),
             checks: (*checks).into(),
             stats: Stats::from_values(numbers.iter().map_while(|number| number.parse().ok()))?,
@@ -224,7 +224,7 @@ pub(crate) fn csv(rows: &[Row]) -> String {
 pub(crate) fn findings(rows: &[Row]) -> Vec<String> {
     let spilled = |row: &Row| [row.stats.spilled_vgprs, row.stats.spilled_sgprs, row.stats.scratch];
     let narrow = |row: &Row| {
-        if row.quads { [row.stats.looped_load4, row.stats.looped_store4, 0] } else { [0; 3] }
+        if row.fours { [row.stats.looped_load4, row.stats.looped_store4, 0] } else { [0; 3] }
     };
     let mut lines = findings_of(rows, spilled, |[vgprs, sgprs, scratch]| {
         format!("{vgprs} VGPRs and {sgprs} SGPRs spilled, {scratch} bytes of scratch")
@@ -327,9 +327,9 @@ fn markdown(rows: &[Row]) -> String {
         let span = |pick: &dyn Fn(&Stats) -> u64| per_family(pick, true);
         let most = |pick: &dyn Fn(&Stats) -> u64| per_family(pick, false);
         let variants = rows.iter().filter(|row| row.checks == rows[0].checks && row.family == rows[0].family).count();
-        let narrow = if rows.iter().any(|row| row.quads) {
-            let quads: Vec<&&Row> = rows.iter().filter(|row| row.quads).collect();
-            let most = |pick: fn(&Stats) -> u64| quads.iter().map(|row| pick(&row.stats)).max().unwrap_or(0);
+        let narrow = if rows.iter().any(|row| row.fours) {
+            let fours: Vec<&&Row> = rows.iter().filter(|row| row.fours).collect();
+            let most = |pick: fn(&Stats) -> u64| fours.iter().map(|row| pick(&row.stats)).max().unwrap_or(0);
             format!("{}, {}", most(|s| s.looped_load4), most(|s| s.looped_store4))
         } else {
             "-".into()
@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn a_row_survives_its_line() {
         let stats = Stats { vgprs: 48, instructions: 7, ..Stats::default() };
-        let row = Row { kernel: "nll.rows".into(), quads: true, family: "GFX1100".into(), stats, ..Row::default() };
+        let row = Row { kernel: "nll.rows".into(), fours: true, family: "GFX1100".into(), stats, ..Row::default() };
         assert_eq!(Row::from_line(&row.line()).unwrap().fields(), row.fields());
         assert!(Row::from_line("nll.rows\t").is_none());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use deeploss::{Part, Program};
+use deeploss::internals::{Kernel, Part};
 use naga::back::spv;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -17,23 +17,24 @@ pub(crate) struct Checks {
 /// As `create_shader_module` compiles, and as `create_shader_module_trusted` does with nothing checked.
 pub(crate) const CHECKS: &[Checks] = &[Checks { name: "checked", on: true }, Checks { name: "trusted", on: false }];
 
-/// Modules before specialisation: programs differ by their constants more often than by their text.
+/// Modules before specialisation: kernels differ by their constants more often than by their text.
 #[derive(Default)]
 pub(crate) struct Modules(HashMap<Vec<Part>, (Module, ModuleInfo)>);
 
 impl Modules {
-    /// The SPIR-V of a program, as wgpu-hal's Vulkan backend writes it. `robust`: the device bounds accesses to buffers itself.
-    pub(crate) fn spirv(&mut self, program: &Program, checks: &Checks, robust: bool) -> Result<Vec<u32>, String> {
-        let (module, info) = match self.0.entry(program.parts.clone()) {
+    /// The SPIR-V of a kernel, as wgpu-hal's Vulkan backend writes it. `robust`: the device bounds accesses to buffers itself.
+    pub(crate) fn spirv(&mut self, kernel: &Kernel, checks: &Checks, robust: bool) -> Result<Vec<u32>, String> {
+        let (module, info) = match self.0.entry(kernel.parts()) {
             std::collections::hash_map::Entry::Occupied(found) => found.into_mut(),
-            std::collections::hash_map::Entry::Vacant(place) => place.insert(parse(&program.wgsl())?),
+            std::collections::hash_map::Entry::Vacant(place) => place.insert(parse(&kernel.wgsl())?),
         };
-        let constants = program.constants.iter().map(|&(name, value)| (name.to_owned(), f64::from(value))).collect();
-        let entry = Some((ShaderStage::Compute, program.entry));
+        let constants =
+            kernel.constants().into_iter().map(|(name, value)| (name.to_owned(), f64::from(value))).collect();
+        let entry = Some((ShaderStage::Compute, kernel.entry()));
         let (module, info) = naga::back::pipeline_constants::process_overrides(module, info, entry, &constants)
             .map_err(|e| e.to_string())?;
         let pipeline =
-            spv::PipelineOptions { entry_point: program.entry.to_owned(), shader_stage: ShaderStage::Compute };
+            spv::PipelineOptions { entry_point: kernel.entry().to_owned(), shader_stage: ShaderStage::Compute };
         spv::write_vec(&module, &info, &options(checks, robust), Some(&pipeline)).map_err(|e| e.to_string())
     }
 }

@@ -1,0 +1,13 @@
+// The input as f16 or bf16, four neighbouring elements at a time: 8-byte loads. Linked where every four is aligned.
+// io/dtype/ says which type it is.
+
+@group(0) @binding(1) var<storage, read> input: array<Bytes8>;
+
+fn read_four(q: u32) -> vec4<u32> {
+    return widen_words(words2(input[q]));
+}
+
+fn read_one(i: u32) -> u32 {
+    let word = words2(input[i >> 2u])[(i >> 1u) & 1u];
+    return widen(vec4<u32>((word >> ((i & 1u) << 4u)) & 0xffffu)).x;
+}

@@ -1,0 +1,5 @@
+// Every item weighs 1.
+
+fn load_weight(i: u32) -> vec4<f32> {
+    return vec4<f32>(1.0);
+}

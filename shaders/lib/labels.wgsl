@@ -1,0 +1,29 @@
+// Class indices as targets.
+
+override HAS_IGNORE: bool = false;
+
+const COUNTS = 0u;
+const IGNORED = 1u;
+const OUT_OF_RANGE = 2u;
+const NO_CLASS = 0xffffffffu;
+
+// `class_index` is a valid class whatever the state, except where the target is no class index at all.
+struct Label {
+    class_index: u32,
+    state: u32,
+}
+
+fn read_label(bits: u32) -> Label {
+    if (HAS_IGNORE && any(vec4<i32>(bitcast<i32>(bits)) == u.dispatch.ignore)) {
+        return Label(0u, IGNORED);
+    }
+    if (bits >= u.dispatch.classes) {
+        return Label(0u, OUT_OF_RANGE);
+    }
+    return Label(bits, COUNTS);
+}
+
+// Bits of the loss of a row that does not count.
+fn skipped_loss(label: Label) -> u32 {
+    return select(BAD_BITS, 0u, label.state == IGNORED);
+}

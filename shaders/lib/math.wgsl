@@ -1,0 +1,141 @@
+// Elementary functions to the crate's accuracy, where WGSL's own promise too little.
+//
+// WGSL lets a compiler reassociate float arithmetic and assume that NaN and infinity do not exist. Two habits follow:
+// - `opaque` passes a value through an integer xor with a run-time zero, so that (a - b) + c stays as written;
+// - NaN and infinity are recognised and produced as bits, never by a float operation.
+
+const ABS_BITS = 0x7fffffffu;
+const INF_BITS = 0x7f800000u;
+const NEG_INF_BITS = 0xff800000u;
+const NAN_BITS = 0x7fc00000u;
+// A NaN that no arithmetic makes: "the target of this item is outside its range".
+const BAD_BITS = 0x7fc00badu;
+
+fn opaque(v: f32) -> f32 {
+    return bitcast<f32>(bitcast<u32>(v) ^ zero);
+}
+
+fn opaque4(v: vec4<f32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(v) ^ vec4<u32>(zero));
+}
+
+fn is_nan(bits: u32) -> bool {
+    return (bits & ABS_BITS) > INF_BITS;
+}
+
+fn is_finite(bits: u32) -> bool {
+    return (bits & ABS_BITS) < INF_BITS;
+}
+
+// A float to compute with in place of bits that may be -inf: the lowest finite value. (NaN and +inf pass; whoever calls
+// this has flagged them and overwrites what is computed from them.)
+fn ordinary4(bits: vec4<u32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(min(bits, vec4<u32>(0xff7fffffu)));
+}
+
+fn ordinary(bits: u32) -> f32 {
+    return bitcast<f32>(min(bits, 0xff7fffffu));
+}
+
+// exp(2 h) for 2 h <= 88, 1.2 ULP; exactly 0 below exp(-88).
+// Half the argument, because the difference of two finite floats may overflow while half of it cannot.
+// Cody-Waite: 2h = k ln 2 + 2r with ln 2 / 2 = 355/1024 - 1.0609722e-4 (k * 355/1024 is exact), then
+// 1 + 2r + r^2 q(r), where q is the polynomial of degree 4 whose largest relative error on |r| <= ln 2 / 4 is least: 3.1e-9.
+fn exp_twice4(h: vec4<f32>) -> vec4<f32> {
+    // At the bound k is -127.
+    let a = max(h, vec4<f32>(-44.0));
+    let k = round(a * 2.885390082);
+    let r = opaque4(a - k * 0.3466796875) + k * 1.06097220e-4;
+    var q = r * 0.088413057 + 0.26779984;
+    q = q * r + 0.66669425;
+    q = q * r + 1.3333216;
+    q = q * r + 1.9999997;
+    let mantissa = (q * r + 2.0) * r + 1.0;
+    // 2^k: k + 127 ends up in the lowest bits of 2^23 + 2^22 + 127 + k, which is exact; k = -127 gives bits 0, the float 0.
+    return mantissa * bitcast<vec4<f32>>(bitcast<vec4<u32>>(k + 12583039.0) << vec4<u32>(23u));
+}
+
+fn exp_twice(h: f32) -> f32 {
+    return exp_twice4(vec4<f32>(h)).x;
+}
+
+// tanh, relative accuracy for small v included.
+fn tanh4(v: vec4<f32>) -> vec4<f32> {
+    let e = exp_twice4(-abs(v));
+    let z = v * v;
+    let series = v - v * z * (0.333333333 - z * (0.133333333 - z * (0.053968254 - z * (0.021869489 - z * 0.0088632355))));
+    return select(sign(v) * ((1.0 - e) / (1.0 + e)), series, z < vec4<f32>(0.0625));
+}
+
+// log(1 + f) for f in [-0.3, 1]: 2 atanh s = 2s + 2 s^3 p(s^2) with s = f / (2 + f), 2e-7 relative. p is the polynomial of degree
+// 3 whose largest relative error on s^2 <= 1/9 is least: 4.5e-9.
+fn log1p_series(f: f32) -> f32 {
+    let s = f / (2.0 + f);
+    let z = s * s;
+    var p = z * 0.14005993 + 0.14000903;
+    p = p * z + 0.20010764;
+    p = p * z + 0.33333208;
+    return 2.0 * s + 2.0 * s * (z * p);
+}
+
+// log v for normal v > 0: the mantissa is brought to [sqrt(1/2), sqrt 2) through the bits.
+fn ln(v: f32) -> f32 {
+    let bits = bitcast<u32>(v);
+    let shifted = bits - 0x3f3504f3u;
+    let k = bitcast<i32>(shifted) >> 23u;
+    let m = bitcast<f32>((shifted & 0x007fffffu) + 0x3f3504f3u);
+    // Two halves of ln 2: k * 0.693359375 is exact.
+    return f32(k) * 0.693359375 + (log1p_series(m - 1.0) - f32(k) * 2.12194440e-4);
+}
+
+// log(1 + v) for v >= 0, relative accuracy for tiny v included.
+fn log1p(v: f32) -> f32 {
+    if (v <= 1.0) {
+        return log1p_series(v);
+    }
+    return ln(1.0 + v);
+}
+
+// The bits of 2 h, NaN for NaN and +-inf where that leaves the range of f32.
+fn twice_bits(h: f32) -> u32 {
+    let magnitude = bitcast<u32>(h) & ABS_BITS;
+    let sign = bitcast<u32>(h) & 0x80000000u;
+    if (magnitude > INF_BITS) {
+        return NAN_BITS;
+    }
+    return select(bitcast<u32>(h + h), sign | INF_BITS, magnitude >= 0x7f000000u);
+}
+
+// log v for v >= 0 given as bits, subnormal v included; no use for v = 0.
+fn ln_bits(bits: u32) -> f32 {
+    // A subnormal is its bits times 2^-149.
+    let subnormal = bits < 0x00800000u;
+    let v = select(bitcast<f32>(bits), f32(max(bits, 1u)), subnormal);
+    return ln(v) - select(0.0, 103.27893, subnormal);
+}
+
+// exp v for finite v; +inf as the hardware makes it above the range.
+fn exp_any(v: f32) -> f32 {
+    let root = exp_twice(0.25 * min(v, 100.0));
+    return select(exp_twice(0.5 * min(v, 80.0)), root * root, v > 80.0);
+}
+
+// v^g for g in 0, 1, .. 7.
+fn whole_power(v: f32, g: u32) -> f32 {
+    let square = v * v;
+    return select(1.0, v, (g & 1u) != 0u)
+        * select(1.0, square, (g & 2u) != 0u)
+        * select(1.0, square * square, (g & 4u) != 0u);
+}
+
+// v^g for v in [0, 1], g >= 0: the whole part of g by multiplication while it is small, the rest through exp and log.
+fn unit_power(v: f32, g: f32) -> f32 {
+    let whole = min(floor(g), 7.0);
+    var result = whole_power(v, u32(whole));
+    let rest = g - whole;
+    if (rest > 0.0) {
+        let part = select(exp_twice(0.5 * rest * ln_bits(bitcast<u32>(v))), sqrt(v), rest == 0.5);
+        result *= select(part, 0.0, v <= 0.0);
+    }
+    return result;
+}

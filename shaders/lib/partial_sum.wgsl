@@ -1,0 +1,79 @@
+// Partial sums that several invocations, workgroups and dispatches pass on to each other.
+
+const SUMS_AT = 8u;
+const SUM_WORDS = 8u;
+
+const HAS_NAN = 1u;
+const HAS_INF = 2u;
+const HAS_NEG_INF = 4u;
+// A sum of such items may leave the range of f32 although their mean does not.
+const HAS_HUGE = 8u;
+const HUGE_BITS = 0x6f800000u;  // 2^96
+const SCALE = 0x1p-64f;
+const NO_ITEM = 0xffffffffu;
+
+// A sum hi + lo of finite items, times 2^64 where HAS_HUGE is set; `flags` tell of the other items.
+struct PartialSum {
+    hi: f32,
+    lo: f32,
+    flags: u32,
+    invalid: u32,       // items whose input or target is out of range
+    first_invalid: u32,
+}
+
+fn empty_sum() -> PartialSum {
+    return PartialSum(0.0, 0.0, 0u, 0u, NO_ITEM);
+}
+
+fn sum_of_item(bits: u32, index: u32) -> PartialSum {
+    if (bits == BAD_BITS) {
+        return PartialSum(0.0, 0.0, HAS_NAN, 1u, index);
+    }
+    if (is_nan(bits)) {
+        return PartialSum(0.0, 0.0, HAS_NAN, 0u, NO_ITEM);
+    }
+    if (!is_finite(bits)) {
+        return PartialSum(0.0, 0.0, select(HAS_INF, HAS_NEG_INF, bits == NEG_INF_BITS), 0u, NO_ITEM);
+    }
+    if ((bits & ABS_BITS) >= HUGE_BITS) {
+        return PartialSum(bitcast<f32>(bits) * SCALE, 0.0, HAS_HUGE, 0u, NO_ITEM);
+    }
+    return PartialSum(bitcast<f32>(bits), 0.0, 0u, 0u, NO_ITEM);
+}
+
+// What two partial sums tell besides their sums.
+fn merge_flags(a: PartialSum, b: PartialSum) -> PartialSum {
+    return PartialSum(a.hi, a.lo, a.flags | b.flags, a.invalid + b.invalid, min(a.first_invalid, b.first_invalid));
+}
+
+// Knuth's two-sum of a's sum and x.
+fn add_value(a: PartialSum, x: f32) -> PartialSum {
+    let sum = opaque(a.hi + x);
+    let part = opaque(sum - a.hi);
+    let lost = opaque(a.hi - opaque(sum - part)) + opaque(x - part);
+    return PartialSum(sum, a.lo + lost, a.flags, a.invalid, a.first_invalid);
+}
+
+// a's sum plus b's, where the sum is kept shrunk if `scaled`.
+fn add_sums(a: PartialSum, b: PartialSum, scaled: bool) -> PartialSum {
+    let factor = select(1.0, SCALE, scaled && (b.flags & HAS_HUGE) == 0u);
+    var sum = add_value(a, b.hi * factor);
+    sum.lo += b.lo * factor;
+    return sum;
+}
+
+// Over the lanes of the group, all of whose sums are equally shrunk.
+fn join_sums(lane_sum: PartialSum) -> PartialSum {
+    return PartialSum(
+        group_sum(lane_sum.hi),
+        group_sum(lane_sum.lo),
+        group_or(lane_sum.flags),
+        group_sum_u(lane_sum.invalid),
+        group_min_u(lane_sum.first_invalid),
+    );
+}
+
+fn sum_words(sum: PartialSum) -> array<u32, 5> {
+    return array<u32, 5>(
+        bitcast<u32>(sum.hi), bitcast<u32>(sum.lo), sum.flags, sum.invalid, sum.first_invalid);
+}

@@ -1,0 +1,8 @@
+// The total is the sum of the losses: the reduced loss is wanted, and a status left.
+
+@group(0) @binding(9) var<storage, read_write> loss: array<u32>;
+
+fn finish(total: PartialSum, reported: u32, denominator: f32) {
+    write_status(total, reported);
+    loss[0] = total_bits(total.flags, total.hi + total.lo, denominator);
+}

@@ -1,0 +1,10 @@
+// Rows of many workgroups, divided by a denominator that an earlier dispatch has counted: word 0 of `work`.
+
+@group(0) @binding(14) var<storage, read> work: array<u32>;
+
+fn batch_denominator() -> f32 {
+    return bitcast<f32>(work[0]);
+}
+
+fn finish_batch(invocation: u32) {
+}

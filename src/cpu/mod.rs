@@ -1,0 +1,73 @@
+//! The CPU reference: what is right, in plain code. Generic over the scalar: `f32` serves people without an adapter,
+//! `f64` is what tests compare with.
+//!
+//! Rows and items are mapped to rayon's threads. A task's loops take [`LANES`] neighbours at a time (of short rows,
+//! rows side by side), and in f32 are compiled for AVX-512 and AVX2 besides the machine's baseline. The bits of a
+//! result depend neither on the number of threads nor on the width of vectors.
+
+mod grad_row;
+mod items;
+mod lanes;
+mod math;
+mod output;
+mod rows;
+
+pub(crate) use grad_row::sum_but;
+pub(crate) use items::{ItemIn, ItemOut, ItemReference, items};
+pub(crate) use lanes::{LANES, Sums, has_nan, largest, sums, update};
+pub use math::Real;
+pub(crate) use math::{decay, logistic, relu, sigmoid, softplus, tanh};
+pub(crate) use rows::{BatchedRows, RowGrads, RowIn, RowReference, RowStat, RowTarget, rows};
+
+use crate::error::Error;
+use crate::lowered::Lowered;
+use crate::tensors::{Element, Output, Tensors};
+
+/// The CPU reference of a loss in one scalar type.
+pub trait CpuReference<F: Element<Scalar = F>> {
+    /// Evaluates the loss; shapes, labels and values have been checked against `lowered`.
+    fn compute(&self, lowered: &Lowered, tensors: &Tensors<'_, F>) -> Output<F>;
+
+    /// Values that the loss is not defined for, where it is not defined for every float.
+    ///
+    /// # Errors
+    /// [`Error::Value`] or [`Error::Target`], naming what was expected.
+    fn check_values(&self, tensors: &Tensors<'_, F>) -> Result<(), Error>;
+}
+
+/// Neumaier's sum: the rounding errors are kept and added at the end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sum<F> {
+    hi: F,
+    lo: F,
+}
+
+impl<F: Real> Sum<F> {
+    /// The empty sum.
+    #[must_use]
+    pub(crate) fn new() -> Self {
+        Self { hi: F::zero(), lo: F::zero() }
+    }
+
+    /// Adds a value.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, x: F) {
+        let sum = self.hi + x;
+        self.lo += if self.hi.abs() >= x.abs() { (self.hi - sum) + x } else { (x - sum) + self.hi };
+        self.hi = sum;
+    }
+
+    /// The total; inf and NaN as in plain summation.
+    #[must_use]
+    pub(crate) fn total(self) -> F {
+        if self.hi.is_finite() { self.hi + self.lo } else { self.hi }
+    }
+}
+
+impl<F: Real> FromIterator<F> for Sum<F> {
+    fn from_iter<I: IntoIterator<Item = F>>(items: I) -> Self {
+        let mut sum = Self::new();
+        items.into_iter().for_each(|x| sum.add(x));
+        sum
+    }
+}

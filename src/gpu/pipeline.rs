@@ -1,0 +1,147 @@
+//! Compute pipelines, made once per kernel and device.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::Error;
+use crate::wgsl::locate;
+use crate::wgsl::variant::Kernel;
+
+/// Pipelines that a device keeps at most: more than a program has kernels, and some gigabytes less than a test suite compiles.
+const MOST: usize = 1024;
+
+/// The pipelines of one device. Beyond [`MOST`], the one that was asked for least recently goes; prepared calls keep theirs alive.
+#[derive(Debug, Default)]
+pub(crate) struct Pipelines(Mutex<Cache>);
+
+#[derive(Debug, Default)]
+struct Cache {
+    /// By kernel and runtime checks; with each, when it was last asked for.
+    pipelines: HashMap<(Kernel, bool), (Arc<Compiled>, u64)>,
+    clock: u64,
+}
+
+impl Cache {
+    fn find(&mut self, key: (Kernel, bool)) -> Option<Arc<Compiled>> {
+        self.clock += 1;
+        let (found, last) = self.pipelines.get_mut(&key)?;
+        *last = self.clock;
+        Some(found.clone())
+    }
+
+    fn insert(&mut self, key: (Kernel, bool), compiled: Arc<Compiled>) {
+        if self.pipelines.len() >= MOST
+            && let Some(oldest) = self.pipelines.iter().min_by_key(|(_, (_, last))| *last).map(|(key, _)| *key)
+        {
+            self.pipelines.remove(&oldest);
+        }
+        self.pipelines.insert(key, (compiled, self.clock));
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) pipeline: wgpu::ComputePipeline,
+    pub(crate) layout: wgpu::BindGroupLayout,
+    pub(crate) label: String,
+}
+
+impl Pipelines {
+    /// The pipeline of a kernel whose uniform buffer has this many bytes; compiled now if it was not before.
+    pub(crate) fn get(
+        &self,
+        device: &wgpu::Device,
+        kernel: Kernel,
+        uniform_bytes: usize,
+        checks: bool,
+    ) -> Result<Arc<Compiled>, Error> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (kernel, checks);
+        if let Some(found) = lock().find(key) {
+            return Ok(found);
+        }
+        // Not under the lock: other threads need not wait. Where two compile the same, the first one stays.
+        let compiled = Arc::new(compile(device, kernel, uniform_bytes, checks)?);
+        let mut cache = lock();
+        if let Some(found) = cache.find(key) {
+            return Ok(found);
+        }
+        cache.insert(key, compiled.clone());
+        Ok(compiled)
+    }
+}
+
+fn compile(device: &wgpu::Device, kernel: Kernel, uniform_bytes: usize, checks: bool) -> Result<Compiled, Error> {
+    let label = kernel.label();
+    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let module = create_module(device, kernel, &label, checks);
+    let entry = |binding, ty, size| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: wgpu::BufferSize::new(size) },
+        count: None,
+    };
+    let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, uniform_bytes as u64)];
+    entries.extend(kernel.bindings().iter().map(|binding| {
+        entry(binding.slot, wgpu::BufferBindingType::Storage { read_only: !binding.written }, binding.stride)
+    }));
+    let layout =
+        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(&label),
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let constants: Vec<(&str, f64)> =
+        kernel.constants().into_iter().map(|(name, value)| (name, f64::from(value))).collect();
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(&label),
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some(kernel.entry()),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &constants,
+            // Every kernel writes its workgroup memory before it reads it.
+            zero_initialize_workgroup_memory: false,
+        },
+        cache: None,
+    });
+    // On the web the scope resolves later; there an invalid pipeline surfaces as the device's own error.
+    #[cfg(not(target_arch = "wasm32"))]
+    if let Some(error) = pollster::block_on(scope.pop()) {
+        let what = format!("{label}: {}", explain(kernel, &error.to_string()));
+        return Err(Error::device_caused(what, error));
+    }
+    #[cfg(target_arch = "wasm32")]
+    drop(scope);
+    Ok(Compiled { pipeline, layout, label })
+}
+
+/// With wgpu's runtime checks, or without the counters that it adds to every loop so that none is endless. Bounds and divisions stay
+/// checked either way: that an index is in bounds is known to the plan rather than to the shader.
+fn create_module(device: &wgpu::Device, kernel: Kernel, label: &str, checks: bool) -> wgpu::ShaderModule {
+    let descriptor =
+        wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(kernel.wgsl().into()) };
+    if checks {
+        return device.create_shader_module(descriptor);
+    }
+    let runtime = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+    // SAFETY: no loop of the shaders is endless, whatever the tensors hold. Each counts a u32 up by a step of at least 1 (4 or a
+    // multiple of LANES, which is at least 1; the shuffles of group/subgroup.wgsl double theirs from 1) and leaves it at or above a
+    // bound that no iteration changes: constants, or numbers from the uniform buffer, which only `Plan` writes. No counter wraps:
+    // fours and classes of a row, of which a binding holds at most 2^33 bytes, stay a step below 2^32, and so do items, of which
+    // `Plan` takes MAX_ITEMS. tests/tuning.rs holds the loops to this form.
+    unsafe { device.create_shader_module_trusted(descriptor, runtime) }
+}
+
+/// A compiler message with the place in the crate's own files beside each `wgsl:line`.
+fn explain(kernel: Kernel, message: &str) -> String {
+    let mut text = message.to_owned();
+    for found in message.match_indices("wgsl:") {
+        let digits: String = message[found.0 + 5..].chars().take_while(char::is_ascii_digit).collect();
+        if let Some((file, line)) = digits.parse().ok().and_then(|line| locate(&kernel.parts(), line)) {
+            text.push_str(&format!("\n(wgsl:{digits} is shaders/{file}:{line})"));
+        }
+    }
+    text
+}

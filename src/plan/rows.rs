@@ -1,0 +1,300 @@
+//! Losses over rows: bands that fit a binding, then the dispatches of each.
+
+use super::strategy::{INDEPENDENT, RowStrategy};
+use super::uniforms::{DispatchParams, NO_PARAMS};
+use super::{Pieces, Planner, Summed, TensorId};
+use crate::adapter::AdapterFacts;
+use crate::error::Error;
+use crate::lowered::{Denominator, RowLayout, RowTargets};
+use crate::problem::{Dtype, Want};
+use crate::wgsl::variant::{
+    Batch, CountLabelsVariant, Driver, Group, Kernel, RowVariant, SplitStep, TargetAccess, Width,
+};
+
+/// At most this many rows, and they are counted by every invocation: that takes less time than another dispatch takes to start. No
+/// more than a workgroup has.
+const SMALL_ROWS: usize = 64;
+/// Storage bindings of a kernel that does all for them, besides those of what else is wanted.
+const SMALL_BUFFERS: usize = 8;
+
+/// One call of a loss over rows, while its dispatches are made.
+struct Rows<'a> {
+    planner: &'a Planner<'a>,
+    layout: &'a RowLayout,
+    /// Where the losses of the rows go.
+    losses: TensorId,
+    small: bool,
+}
+
+impl Planner<'_> {
+    /// The dispatches of a loss over rows, but for those that count the denominator.
+    pub(super) fn push_rows(
+        &self,
+        pieces: &mut Pieces,
+        layout: &RowLayout,
+        strategy: RowStrategy,
+    ) -> Result<(), Error> {
+        let shape = layout.shape;
+        let in_loss = !self.lowered.is_reduced() && self.wants(Want::LOSS);
+        let losses = if in_loss { TensorId::Loss } else { TensorId::ItemLosses };
+        if !in_loss {
+            pieces.scratch(losses, Dtype::F32.bytes(shape.rows().next_multiple_of(8)));
+        }
+        if layout.has_lists() {
+            pieces.scratch(TensorId::LabelCounts, Dtype::F32.bytes(shape.rows() * shape.classes));
+        }
+        let small = self.is_small(layout, strategy);
+        let rows = Rows { planner: self, layout, losses, small };
+        let per_band = self
+            .samples_per_band(layout)
+            .ok_or_else(|| self.too_large(format!("a sample of {} x {} logits", shape.classes, shape.inner)))?;
+        let mut start = 0;
+        while start < shape.outer && shape.inner > 0 {
+            let samples = per_band.min(shape.outer - start);
+            let params = DispatchParams {
+                rows: (samples * shape.inner) as u32,
+                first_row: (start * shape.inner) as u32,
+                ..DispatchParams::new(self.lowered)
+            };
+            rows.push_band(pieces, strategy, params)?;
+            start += samples;
+        }
+        if self.sums_losses() && !small {
+            self.push_reduction(pieces, Summed::Losses(losses))?;
+        }
+        Ok(())
+    }
+
+    fn sums_losses(&self) -> bool {
+        self.lowered.checked.is_some() || (self.lowered.is_reduced() && self.wants(Want::LOSS))
+    }
+
+    /// Whether one workgroup has all rows, and does what would be dispatches of their own: every invocation counts all rows, and one
+    /// of them sums all losses. Not where that takes more bindings than the device has.
+    pub(super) fn is_small(&self, layout: &RowLayout, strategy: RowStrategy) -> bool {
+        let rows = layout.shape.rows();
+        let whole = match strategy {
+            RowStrategy::Thread => true,
+            RowStrategy::Tile { rows: tile } => rows.is_multiple_of(tile as usize),
+            _ => false,
+        };
+        let more = [self.wants(Want::GRAD_TARGET), self.wants(Want::STATS), layout.sample_weight];
+        let buffers = SMALL_BUFFERS + more.into_iter().filter(|&bound| bound).count();
+        (1..=SMALL_ROWS).contains(&rows)
+            && whole
+            && !layout.has_lists()
+            && self.samples_per_band(layout).is_some_and(|samples| samples >= layout.shape.outer)
+            && buffers <= self.facts.max_storage_buffers as usize
+            && (self.sums_losses() || self.lowered.denominator == Denominator::Counted)
+    }
+
+    /// Samples per dispatch such that each band of logits fits a binding and the next one starts at an aligned offset.
+    fn samples_per_band(&self, layout: &RowLayout) -> Option<usize> {
+        let logits = layout.shape.classes as u64 * layout.shape.inner as u64;
+        let sizes = [self.problem.input_dtype, self.problem.grad_dtype].map(|dtype| dtype.size());
+        // Targets and label counts of the logits' shape have four bytes each.
+        let four = !layout.has_indices();
+        let largest = sizes.into_iter().max().unwrap_or(4).max(if four { 4 } else { 2 });
+        let smallest = sizes.into_iter().min().unwrap_or(4);
+        samples_per_band(logits * largest, logits * smallest, layout.shape.outer, self.facts)
+    }
+}
+
+impl Rows<'_> {
+    /// The dispatches of one band of rows.
+    fn push_band(&self, pieces: &mut Pieces, strategy: RowStrategy, params: DispatchParams) -> Result<(), Error> {
+        let rows = params.rows as usize;
+        match strategy {
+            RowStrategy::Tile { rows: tile } => {
+                let tiled = rows - rows % tile as usize;
+                let classes = self.layout.shape.classes as u32;
+                if tiled > 0 {
+                    let driver = Driver::Tile { rows: tile, classes };
+                    self.push(pieces, strategy, driver, tiled, DispatchParams { rows: tiled as u32, ..params })?;
+                }
+                // Rows that do not fill a tile.
+                if tiled < rows {
+                    let params = DispatchParams { start: tiled as u32, ..params };
+                    self.push(pieces, RowStrategy::Thread, Driver::Whole { kept: None }, rows - tiled, params)?;
+                }
+                Ok(())
+            }
+            RowStrategy::Split { parts, .. } => {
+                let chunk = strategy.part_fours(self.layout.shape.classes) as u32;
+                let params = DispatchParams { parts, chunk, ..params };
+                let steps = [SplitStep::Parts, SplitStep::SecondParts, SplitStep::Rows];
+                for step in steps.into_iter().filter(|&step| self.layout.second_pass || step != SplitStep::SecondParts)
+                {
+                    self.push(pieces, strategy, Driver::Split { step }, rows * parts as usize, params)?;
+                }
+                Ok(())
+            }
+            _ => {
+                if self.layout.has_lists() {
+                    self.push_label_counts(pieces, params)?;
+                }
+                let fours = self.layout.shape.classes.div_ceil(4) as u32;
+                let kept = matches!(strategy, RowStrategy::Kept { .. }).then_some(fours);
+                self.push(pieces, strategy, Driver::Whole { kept }, rows, params)
+            }
+        }
+    }
+
+    /// One dispatch over the rows of a band: this many units, which are rows or parts of rows.
+    fn push(
+        &self,
+        pieces: &mut Pieces,
+        strategy: RowStrategy,
+        driver: Driver,
+        units: usize,
+        params: DispatchParams,
+    ) -> Result<(), Error> {
+        let grid = self.planner.grid(units.div_ceil(strategy.rows_per_workgroup()))?;
+        let kernel = Kernel::Rows(self.variant(strategy, driver));
+        if let RowStrategy::Split { parts, .. } = strategy {
+            let sums = if self.layout.second_pass { 2 } else { 1 };
+            let stride = kernel.bindings().iter().find(|binding| binding.name == "partials").map_or(0, |b| b.stride);
+            pieces.scratch(TensorId::Partials, sums * stride * u64::from(parts) * self.layout.shape.rows() as u64);
+        }
+        let params = DispatchParams { grid_x: grid[0], ..params };
+        let uniforms = params.followed_by(&[&self.planner.lowered.params]);
+        self.push_kernel(pieces, kernel, &params, uniforms, grid)
+    }
+
+    /// Counts the labels of each row, one invocation per row.
+    fn push_label_counts(&self, pieces: &mut Pieces, params: DispatchParams) -> Result<(), Error> {
+        let grid = self.planner.grid((params.rows as usize).div_ceil(INDEPENDENT as usize))?;
+        let params = DispatchParams { grid_x: grid[0], ..params };
+        let kernel = Kernel::CountLabels(CountLabelsVariant { width: self.per_class(), words: self.planner.words() });
+        self.push_kernel(pieces, kernel, &params, params.followed_by(&[NO_PARAMS]), grid)
+    }
+
+    /// Tensors with a value per class are bound band by band, all others as a whole.
+    fn push_kernel(
+        &self,
+        pieces: &mut Pieces,
+        kernel: Kernel,
+        params: &DispatchParams,
+        uniforms: Vec<u8>,
+        grid: [u32; 2],
+    ) -> Result<(), Error> {
+        let classes = self.layout.shape.classes;
+        let tensor = |name: &str| if name == "losses" { Some(self.losses) } else { TensorId::of_variable(name) };
+        let range = |tensor: TensorId, size: u64, _stride: u64| {
+            let per_class = match tensor {
+                TensorId::Input | TensorId::GradInput | TensorId::GradTarget | TensorId::LabelCounts => true,
+                // One class index per row is addressed in the whole batch.
+                TensorId::Target => !self.layout.has_indices(),
+                _ => false,
+            };
+            if !per_class {
+                return 0..size;
+            }
+            // `first_row` and `rows` are whole samples.
+            let bytes = |rows: u32| self.planner.dtype_of(tensor).bytes(rows as usize * classes);
+            let start = bytes(params.first_row);
+            start..start + bytes(params.rows.max(params.start))
+        };
+        self.planner.push(pieces, kernel, uniforms, grid, tensor, range)
+    }
+
+    fn variant(&self, strategy: RowStrategy, driver: Driver) -> RowVariant {
+        let Self { planner, layout, small, .. } = *self;
+        let (lowered, problem) = (planner.lowered, planner.problem);
+        let grad_input = planner.wants(Want::GRAD).then_some(problem.grad_dtype);
+        let has_weight = lowered.weight.is_given();
+        let counted = lowered.denominator == Denominator::Counted;
+        RowVariant {
+            loss: lowered.source,
+            flags: lowered.flags,
+            second_pass: layout.second_pass,
+            lists: layout.has_lists(),
+            driver,
+            group: strategy.group(planner.facts),
+            width: self.width(driver, grad_input),
+            input: problem.input_dtype,
+            grad_input,
+            target: match layout.target {
+                RowTargets::Indices { .. } => TargetAccess::ClassIndex,
+                RowTargets::Lists | RowTargets::Values => TargetAccess::Values(self.per_class()),
+            },
+            grad_target: planner.wants(Want::GRAD_TARGET).then(|| self.per_class()),
+            class_weight: has_weight.then(|| {
+                // Wherever the class axis is, class weights are neighbours.
+                if layout.shape.classes.is_multiple_of(4) { Width::Four } else { Width::One }
+            }),
+            sample_weight: layout.sample_weight,
+            stats: planner.wants(Want::STATS),
+            grad_output: problem.grad_output,
+            reduced: lowered.is_reduced(),
+            ignores: matches!(&layout.target, RowTargets::Indices { ignore } if !ignore.is_empty()),
+            batch: match (small, counted) {
+                (true, _) => Batch::Within {
+                    counted,
+                    sums_loss: lowered.is_reduced() && planner.wants(Want::LOSS),
+                    weighs_mean: layout.weighs_mean && has_weight,
+                },
+                (false, true) => Batch::Counted,
+                (false, false) => Batch::Fixed,
+            },
+            words: planner.words(),
+        }
+    }
+
+    /// Whether the values of a row, one per class, consist of aligned fours.
+    fn has_fours(&self) -> bool {
+        self.layout.shape.classes.is_multiple_of(4) && self.layout.shape.inner == 1
+    }
+
+    /// How 32-bit values per class are accessed.
+    fn per_class(&self) -> Width {
+        if self.has_fours() { Width::Four } else { Width::One }
+    }
+
+    /// How logits are accessed. Those of a tile are read by fours, though a row alone may not begin at one.
+    fn width(&self, driver: Driver, grad_input: Option<Dtype>) -> Width {
+        let planner = self.planner;
+        let has_16_bits = planner.problem.input_dtype.size() == 2 || grad_input.is_some_and(|dtype| dtype.size() == 2);
+        if matches!(driver, Driver::Tile { .. }) {
+            Width::Four
+        } else if !self.has_fours() {
+            Width::One
+        } else if (has_16_bits || planner.facts.wide_words()) && self.layout.shape.classes.is_multiple_of(8) {
+            Width::Eight
+        } else {
+            Width::Four
+        }
+    }
+}
+
+impl RowStrategy {
+    /// The lanes of a row.
+    fn group(self, facts: &AdapterFacts) -> Group {
+        let is_subgroup = |lanes| facts.subgroup == Some((lanes, lanes));
+        match self {
+            Self::Thread | Self::Tile { .. } => Group::Single { workgroup: INDEPENDENT },
+            Self::Subgroup { lanes } => Group::Subgroup { lanes },
+            Self::Split { lanes, .. } if is_subgroup(lanes) => Group::Subgroup { lanes },
+            Self::Workgroup { lanes } | Self::Kept { lanes } | Self::Split { lanes, .. } => Group::Workgroup { lanes },
+        }
+    }
+}
+
+/// Samples per dispatch, of `samples` in all, where one has at most `largest` bytes in a tensor, and `smallest` in another.
+fn samples_per_band(largest: u64, smallest: u64, samples: usize, facts: &AdapterFacts) -> Option<usize> {
+    // Element numbers in a band are 32 bits.
+    let most = usize::try_from(facts.max_binding.min(1 << 33) / largest.max(1)).unwrap_or(usize::MAX);
+    if samples <= most {
+        return Some(samples.max(1));
+    }
+    // What is aligned in the tensor with the smallest elements is in the others.
+    let step = facts.offset_alignment / gcd(facts.offset_alignment, smallest.max(1));
+    match most / step as usize * step as usize {
+        0 => None,
+        samples => Some(samples),
+    }
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}

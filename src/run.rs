@@ -1,0 +1,354 @@
+//! What runs a loss: host arrays in, arrays out; or a call prepared for the caller's buffers. On a GPU the first is
+//! exactly problem, lower, plan, prepare, record, submit, readback, each once.
+
+#[cfg(feature = "host")]
+use ndarray::{ArrayD, ArrayViewD};
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::gpu::prepared::Prepared;
+use crate::losses::Loss;
+use crate::lowered::Lowered;
+use crate::plan::{Plan, RowStrategy};
+use crate::problem::Problem;
+#[cfg(feature = "host")]
+use crate::{
+    cpu::{CpuReference, Real},
+    lowered::{Layout, RowTargets, WeightSource},
+    tensors::{Element, Output, Storage, Target, Tensors},
+};
+
+/// Runs a loss; every [`Loss`] has it.
+pub trait Evaluate: Loss {
+    /// The wanted outputs for host tensors: uploads, runs, reads back; on a CPU context, the CPU reference. The input
+    /// may be `f32`, `half::f16` or `half::bf16`; its gradient is of the same type, everything else `f32`.
+    ///
+    /// # Errors
+    /// What validation finds, naming the argument; [`Error::Unsupported`] and [`Error::Device`] from the machine.
+    ///
+    /// ```
+    /// use deeploss::{Context, CrossEntropy, Evaluate, Tensors};
+    /// use half::bf16;
+    /// use ndarray::array;
+    ///
+    /// let logits = array![[2.0_f32, 0.0]].mapv(bf16::from_f32);
+    /// let targets = array![0];
+    /// let out = CrossEntropy::new().evaluate(&Context::cpu(), &Tensors::new(logits.view(), targets.view()))?;
+    /// assert!((out.scalar().unwrap() - 0.126_928).abs() < 1e-6);              // f32
+    /// assert_eq!(out.grad_input.unwrap()[[0, 1]], bf16::from_f32(0.119_203));
+    /// # Ok::<(), deeploss::Error>(())
+    /// ```
+    #[cfg(feature = "host")]
+    fn evaluate<X: Storage>(&self, ctx: &Context, tensors: &Tensors<'_, X>) -> Result<Output<X>, Error>;
+
+    /// The wanted outputs on the CPU in the precision of the tensors, `f32` or `f64`.
+    ///
+    /// # Errors
+    /// As [`Evaluate::evaluate`]: what validation finds.
+    ///
+    /// ```
+    /// use deeploss::{CrossEntropy, Evaluate, Tensors};
+    /// use ndarray::array;
+    ///
+    /// let (logits, target) = (array![[40.0_f64, 0.0]], array![0]);
+    /// let out = CrossEntropy::new().reference(&Tensors::new(logits.view(), target.view()))?;
+    /// assert!((out.scalar().unwrap() - (-40.0_f64).exp().ln_1p()).abs() < 1e-30);
+    /// # Ok::<(), deeploss::Error>(())
+    /// ```
+    #[cfg(feature = "host")]
+    fn reference<F: Real>(&self, tensors: &Tensors<'_, F>) -> Result<Output<F>, Error>
+    where
+        Self: CpuReference<F>;
+
+    /// Makes everything that a call of this shape needs on the context's device, once. How rows are mapped to
+    /// invocations follows the context's [`Tuning`](crate::Tuning), else the table; [`Prepared::plan`] tells which and
+    /// why.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Value`]: what does not fit; [`Error::NoAdapter`] of a CPU context;
+    /// [`Error::Unsupported`] and [`Error::Device`] from the machine.
+    ///
+    /// ```no_run
+    /// use deeploss::{Buffers, Context, CrossEntropy, Error, Evaluate, Problem, wgpu};
+    ///
+    /// # fn step(ctx: &Context, encoder: &mut wgpu::CommandEncoder, buffers: &Buffers<'_>) -> Result<(), Error> {
+    /// let prepared = CrossEntropy::new().prepare(ctx, &Problem::rows(8192, 50_257))?;
+    /// prepared.record(encoder, buffers)?;                                     // at every step
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn prepare(&self, ctx: &Context, problem: &Problem) -> Result<Prepared, Error>;
+
+    /// [`Evaluate::prepare`] with a strategy of the caller's choice, for tests and measurements.
+    ///
+    /// # Errors
+    /// As [`Evaluate::prepare`]; [`Error::Unsupported`] if the strategy cannot serve.
+    #[doc(hidden)]
+    fn prepare_with(&self, ctx: &Context, problem: &Problem, strategy: Option<RowStrategy>) -> Result<Prepared, Error>;
+}
+
+impl<L: Loss + ?Sized> Evaluate for L {
+    #[cfg(feature = "host")]
+    fn evaluate<X: Storage>(&self, ctx: &Context, tensors: &Tensors<'_, X>) -> Result<Output<X>, Error> {
+        let values = values_of(self, &tensors.target)?;
+        let tensors = tensors.with(tensors.input.view(), values.as_ref().map(|values| values.view()));
+        let problem = tensors.problem().input_dtype(X::DTYPE).grad_dtype(X::DTYPE);
+        let lowered = self.lower(&problem)?;
+        let input = X::widen(&tensors.input);
+        let wide = tensors.with(input.view(), None);
+        check(self, &lowered, &wide)?;
+        if ctx.gpu().is_none() {
+            return Ok(CpuReference::<f32>::compute(self, &lowered, &wide).with_grad_input(X::narrow));
+        }
+        let prepared = prepare(self, ctx, &problem, &lowered, None)?;
+        on_gpu(ctx, &prepared, self, &lowered, &tensors)
+    }
+
+    #[cfg(feature = "host")]
+    fn reference<F: Real>(&self, tensors: &Tensors<'_, F>) -> Result<Output<F>, Error>
+    where
+        Self: CpuReference<F>,
+    {
+        let values = values_of(self, &tensors.target)?;
+        let tensors = tensors.with(tensors.input.view(), values.as_ref().map(|values| values.view()));
+        let lowered = self.lower(&tensors.problem())?;
+        check(self, &lowered, &tensors)?;
+        Ok(CpuReference::<F>::compute(self, &lowered, &tensors))
+    }
+
+    fn prepare(&self, ctx: &Context, problem: &Problem) -> Result<Prepared, Error> {
+        self.prepare_with(ctx, problem, None)
+    }
+
+    fn prepare_with(&self, ctx: &Context, problem: &Problem, strategy: Option<RowStrategy>) -> Result<Prepared, Error> {
+        ctx.require_gpu()?;
+        prepare(self, ctx, problem, &self.lower(problem)?, strategy)
+    }
+}
+
+fn prepare<L: Loss + ?Sized>(
+    loss: &L,
+    ctx: &Context,
+    problem: &Problem,
+    lowered: &Lowered,
+    strategy: Option<RowStrategy>,
+) -> Result<Prepared, Error> {
+    let gpu = ctx.require_gpu()?;
+    let plan = match strategy {
+        Some(_) => Plan::new(lowered, problem, &gpu.facts, strategy)?,
+        None => ctx.tuning().plan(loss.info().name, lowered, problem, &gpu.facts)?,
+    };
+    Prepared::new(gpu, ctx.tuning().checks(), lowered, plan)
+}
+
+/// Integers as values, where the loss takes no class indices.
+#[cfg(feature = "host")]
+fn values_of<F: Real, L: Loss + ?Sized>(loss: &L, target: &Target<'_, F>) -> Result<Option<ArrayD<F>>, Error> {
+    let Target::Indices(labels) = target else { return Ok(None) };
+    if loss.takes_class_indices() {
+        return Ok(None);
+    }
+    let value = |label: i64| F::of(label as f64);
+    match labels.iter().find(|&&label| i128::from(label) != value(label).wide() as i128) {
+        Some(label) => Err(Error::value("target", "integers that the type of the input holds exactly", label)),
+        None => Ok(Some(labels.mapv(value))),
+    }
+}
+
+/// Shapes, labels and values of the data, before anything runs.
+#[cfg(feature = "host")]
+fn check<F: Element<Scalar = F>, L: Loss + CpuReference<F> + ?Sized>(
+    loss: &L,
+    lowered: &Lowered,
+    tensors: &Tensors<'_, F>,
+) -> Result<(), Error> {
+    for (argument, source) in [("weight", &lowered.weight), ("pos_weight", lowered.pos_weight())] {
+        if *source == WeightSource::Buffer {
+            return Err(Error::Missing { argument, why: "host arrays take it from the loss' options" });
+        }
+    }
+    if let Layout::Items(items) = &lowered.layout
+        && items.broadcast.second.is_some()
+        && !items.mask
+        && tensors.input2.is_none()
+    {
+        return Err(Error::Missing { argument: "input2", why: "this loss compares two inputs; give the second one" });
+    }
+    tensors.check_shapes(&lowered.target_shape, &lowered.item_shape, &lowered.loss_shape)?;
+    if let (Target::Indices(labels), Layout::Rows(rows)) = (&tensors.target, &lowered.layout)
+        && let RowTargets::Indices { .. } = rows.target
+    {
+        let classes = rows.shape.classes;
+        for (row, &value) in labels.iter().enumerate() {
+            if usize::try_from(value).map_or(true, |v| v >= classes) && !loss.ignores(value) {
+                return Err(Error::Target { row, value, classes });
+            }
+        }
+    }
+    loss.check_values(tensors)
+}
+
+#[cfg(all(feature = "host", target_arch = "wasm32"))]
+fn on_gpu<X: Storage, L: Loss + ?Sized>(
+    _: &Context,
+    _: &Prepared,
+    _: &L,
+    _: &Lowered,
+    _: &Tensors<'_, X>,
+) -> Result<Output<X>, Error> {
+    Err(Error::Unsupported {
+        what: "a blocking call".into(),
+        why: "a browser cannot block".into(),
+        instead: "prepare, record, and await the readback",
+    })
+}
+
+#[cfg(all(feature = "host", not(target_arch = "wasm32")))]
+use blocking::on_gpu;
+
+/// The host call on a GPU: upload, record, submit, wait.
+#[cfg(all(feature = "host", not(target_arch = "wasm32")))]
+mod blocking {
+    use ndarray::{ArrayD, IxDyn};
+    use wgpu::{Buffer, BufferUsages, Device};
+
+    use super::{ArrayViewD, Context, Error, Loss, Lowered, Output, Prepared, Storage, Target, Tensors};
+    use crate::gpu::prepared::{Buffers, filled_buffer};
+    use crate::lowered::ignore_code;
+    use crate::plan::TensorId;
+    use crate::problem::{Dtype, Want};
+    use crate::tensors::RowStats;
+
+    pub(super) fn on_gpu<X: Storage, L: Loss + ?Sized>(
+        ctx: &Context,
+        prepared: &Prepared,
+        loss: &L,
+        lowered: &Lowered,
+        tensors: &Tensors<'_, X>,
+    ) -> Result<Output<X>, Error> {
+        let gpu = ctx.require_gpu()?;
+        let uploads = uploads(&gpu.device, loss, tensors);
+        let input2 = tensors.input2.as_ref().map(|x| x.shape()).unwrap_or_default();
+        let output = |tensor, wanted, shape: &[usize], dtype| {
+            OutputBuffer::new(&gpu.device, tensor, tensors.want.contains(wanted), shape, dtype)
+        };
+        let outputs = [
+            output(TensorId::Loss, Want::LOSS, &lowered.loss_shape, Dtype::F32),
+            output(TensorId::GradInput, Want::GRAD, tensors.input.shape(), X::DTYPE),
+            output(TensorId::GradInput2, Want::GRAD_INPUT2, input2, Dtype::F32),
+            output(TensorId::GradTarget, Want::GRAD_TARGET, &lowered.target_shape, Dtype::F32),
+            output(TensorId::Stats, Want::STATS, &[lowered.items(), 4], Dtype::F32),
+        ];
+        let buffers = Buffers::from_fn(|tensor| {
+            let upload = uploads.iter().find(|(id, _)| *id == tensor).map(|(_, buffer)| buffer);
+            let output =
+                outputs.iter().find(|output| output.tensor == tensor).and_then(|output| output.buffer.as_ref());
+            upload.or(output).map(Buffer::as_entire_buffer_binding)
+        });
+        let mut encoder =
+            gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("deeploss.evaluate") });
+        prepared.record(&mut encoder, &buffers)?;
+        let written = outputs.iter().filter_map(|output| output.buffer.as_ref());
+        let readback = prepared.read(&mut encoder, &written.map(Buffer::as_entire_buffer_binding).collect::<Vec<_>>());
+        gpu.queue.submit([encoder.finish()]);
+        let mut parts = readback.wait()?.into_iter();
+        let [loss, grad_input, grad_input2, grad_target, stats] = &outputs;
+        Ok(Output {
+            loss: loss.array(&mut parts)?,
+            grad_input: grad_input.array(&mut parts)?,
+            grad_input2: grad_input2.array(&mut parts)?,
+            grad_target: grad_target.array(&mut parts)?,
+            stats: stats.array(&mut parts)?.map(|words| row_stats(&words, &lowered.item_shape)),
+        })
+    }
+
+    /// The given tensors on the device.
+    fn uploads<X: Storage, L: Loss + ?Sized>(
+        device: &Device,
+        loss: &L,
+        tensors: &Tensors<'_, X>,
+    ) -> Vec<(TensorId, Buffer)> {
+        let upload = |tensor: TensorId, bytes: &[u8]| {
+            (tensor, filled_buffer(device, tensor.name(), bytes, BufferUsages::STORAGE))
+        };
+        let target = match &tensors.target {
+            Target::Indices(labels) => {
+                // In range by now, or ignored.
+                let codes: Vec<i32> =
+                    labels.iter().map(|&v| if loss.ignores(v) { ignore_code(v) } else { v as i32 }).collect();
+                upload(TensorId::Target, bytemuck::cast_slice(&codes))
+            }
+            Target::Values(values) => dense(values, |bytes| upload(TensorId::Target, bytes)),
+        };
+        let mut uploads = vec![dense(&tensors.input, |bytes| upload(TensorId::Input, bytes)), target];
+        for (tensor, values) in [
+            (TensorId::Input2, &tensors.input2),
+            (TensorId::SampleWeight, &tensors.sample_weight),
+            (TensorId::GradOutput, &tensors.grad_output),
+        ] {
+            uploads.extend(values.as_ref().map(|values| dense(values, |bytes| upload(tensor, bytes))));
+        }
+        uploads.extend(tensors.ignore_mask.as_ref().map(|mask| {
+            let words: Vec<u32> = mask.iter().map(|&ignored| u32::from(ignored)).collect();
+            upload(TensorId::IgnoreMask, bytemuck::cast_slice(&words))
+        }));
+        uploads
+    }
+
+    /// A tensor's elements, densely packed.
+    fn dense<X: Storage, T>(values: &ArrayViewD<'_, X>, take: impl FnOnce(&[u8]) -> T) -> T {
+        let dense = values.as_standard_layout();
+        take(dense.as_slice().map(bytemuck::cast_slice).unwrap_or_default())
+    }
+
+    /// Rows of four words: two floats, two integers.
+    fn row_stats(words: &ArrayD<f32>, shape: &[usize]) -> RowStats {
+        fn column<T>(words: &ArrayD<f32>, shape: &[usize], k: usize, of: fn(f32) -> T) -> ArrayD<T> {
+            let values = words.iter().skip(k).step_by(4).map(|&word| of(word)).collect();
+            ArrayD::from_shape_vec(IxDyn(shape), values).expect("one value per row")
+        }
+        RowStats {
+            lse: column(words, shape, 0, |word| word),
+            entropy: column(words, shape, 1, |word| word),
+            argmax: column(words, shape, 2, f32::to_bits),
+            hit: column(words, shape, 3, |word| word.to_bits() != 0),
+        }
+    }
+
+    /// One output tensor on its way back.
+    struct OutputBuffer {
+        tensor: TensorId,
+        shape: Vec<usize>,
+        is_wanted: bool,
+        /// None if not wanted or empty.
+        buffer: Option<Buffer>,
+    }
+
+    impl OutputBuffer {
+        fn new(device: &Device, tensor: TensorId, is_wanted: bool, shape: &[usize], dtype: Dtype) -> Self {
+            let size = dtype.bytes(shape.iter().product());
+            let buffer = (is_wanted && size > 0).then(|| {
+                device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some(tensor.name()),
+                    size,
+                    usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC,
+                    mapped_at_creation: false,
+                })
+            });
+            Self { tensor, shape: shape.to_vec(), is_wanted, buffer }
+        }
+
+        fn array<X: Storage>(&self, parts: &mut impl Iterator<Item = Vec<u8>>) -> Result<Option<ArrayD<X>>, Error> {
+            if !self.is_wanted {
+                return Ok(None);
+            }
+            let bytes = if self.buffer.is_some() { parts.next().unwrap_or_default() } else { Vec::new() };
+            let mut values: Vec<X> = bytemuck::pod_collect_to_vec(&bytes);
+            // The last word of 16-bit elements may be half empty.
+            values.truncate(self.shape.iter().product());
+            ArrayD::from_shape_vec(IxDyn(&self.shape), values)
+                .map(Some)
+                .map_err(|e| Error::device_caused(format!("readback of {} {:?}", self.tensor.name(), self.shape), e))
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! From a variant to the files of its module: the only place that answers "what is linked?". One match per folder below `shaders/`,
+//! in link order.
+
+use super::variant::{
+    Batch, CountLabelsVariant, Driver, Group, ItemLosses, ItemVariant, Kernel, Purpose, ReduceVariant, Reported,
+    RowVariant, Second, Source, SumToShapeVariant, TargetAccess, Width, Words,
+};
+use super::{Part, part};
+use crate::problem::Dtype;
+
+impl Kernel {
+    /// The files of the module, in link order.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        match self {
+            Self::Rows(variant) => rows(variant),
+            Self::CountLabels(variant) => count_labels(*variant),
+            Self::Items(variant) => items(variant),
+            Self::Reduce(variant) => reduce(*variant),
+            Self::SumToShape(variant) => sum_to_shape(*variant),
+        }
+    }
+}
+
+fn rows(variant: &RowVariant) -> Vec<Part> {
+    // The loss first: its line numbers are those of the module.
+    let mut parts = vec![variant.loss, part!("rows/template.wgsl")];
+    // driver/, cache/
+    match variant.driver {
+        Driver::Tile { .. } => parts.push(part!("rows/driver/tile.wgsl")),
+        Driver::Split { .. } => {
+            parts.extend([part!("rows/driver/split.wgsl"), part!("rows/walk.wgsl"), part!("rows/cache/reread.wgsl")]);
+        }
+        Driver::Whole { kept: None } => {
+            parts.extend([part!("rows/driver/whole.wgsl"), part!("rows/walk.wgsl"), part!("rows/cache/reread.wgsl")]);
+        }
+        Driver::Whole { kept: Some(_) } => {
+            parts.extend([part!("rows/driver/whole.wgsl"), part!("rows/walk.wgsl"), part!("rows/cache/kept.wgsl")]);
+        }
+    }
+    // load/, lanes/
+    match (variant.driver, variant.width) {
+        (Driver::Tile { .. }, _) => parts.push(part!("rows/load/tile.wgsl")),
+        (_, Width::One) => parts.extend([part!("rows/load/one.wgsl"), part!("rows/lanes/interleaved.wgsl")]),
+        (_, Width::Four) => parts.extend([part!("rows/load/four.wgsl"), part!("rows/lanes/interleaved.wgsl")]),
+        (_, Width::Eight) => parts.extend([part!("rows/load/eight.wgsl"), part!("rows/lanes/adjacent.wgsl")]),
+    }
+    parts.extend(read(variant.input, variant.width));
+    parts.extend(write(variant.grad_input, variant.width));
+    parts.push(group(variant.group));
+    // A loss with a second pass supplies it itself.
+    if !variant.second_pass {
+        parts.push(part!("rows/second_pass/none.wgsl"));
+    }
+    parts.push(sample_weight(variant.sample_weight));
+    parts.push(if variant.stats { part!("rows/stats/bound.wgsl") } else { part!("rows/stats/none.wgsl") });
+    parts.push(if variant.grad_output {
+        part!("rows/grad_output/bound.wgsl")
+    } else {
+        part!("rows/grad_output/none.wgsl")
+    });
+    parts.push(target(variant.target));
+    parts.push(match variant.grad_target {
+        None => part!("rows/grad_target/none.wgsl"),
+        Some(Width::One) => part!("rows/grad_target/one.wgsl"),
+        Some(Width::Four | Width::Eight) => part!("rows/grad_target/four.wgsl"),
+    });
+    parts.push(class_weight(variant.class_weight));
+    if variant.lists {
+        parts.push(part!("lib/label_lists.wgsl"));
+    }
+    // batch/
+    match variant.batch {
+        Batch::Fixed => parts.push(part!("rows/batch/fixed.wgsl")),
+        Batch::Counted => parts.push(part!("rows/batch/counted.wgsl")),
+        Batch::Within { sums_loss, .. } => parts.extend([
+            part!("rows/batch/within.wgsl"),
+            if sums_loss { part!("reduce/result/loss.wgsl") } else { part!("reduce/result/status.wgsl") },
+            part!("lib/counts.wgsl"),
+            part!("lib/totals.wgsl"),
+            part!("lib/partial_sum.wgsl"),
+        ]),
+    }
+    parts.extend([part!("lib/labels.wgsl"), part!("lib/softmax.wgsl"), part!("lib/ieee.wgsl")]);
+    parts.extend(base(variant.words));
+    parts
+}
+
+fn count_labels(variant: CountLabelsVariant) -> Vec<Part> {
+    let mut parts = vec![part!("rows/count_labels.wgsl"), target(TargetAccess::Values(variant.width))];
+    parts.extend([part!("lib/label_lists.wgsl"), part!("lib/labels.wgsl")]);
+    parts.extend(base(variant.words));
+    parts
+}
+
+fn items(variant: &ItemVariant) -> Vec<Part> {
+    let mut parts = vec![variant.loss, part!("items/template.wgsl")];
+    parts.push(match variant.width {
+        Width::One => part!("items/io/one.wgsl"),
+        Width::Four => part!("items/io/four.wgsl"),
+        Width::Eight => part!("items/io/eight.wgsl"),
+    });
+    parts.extend(read(variant.input, variant.width));
+    parts.extend(write(variant.grad_input, variant.width));
+    parts.push(match (variant.grad_second, variant.width) {
+        (false, _) => part!("items/grad_second/none.wgsl"),
+        (true, Width::One) => part!("items/grad_second/one.wgsl"),
+        (true, Width::Four) => part!("items/grad_second/four.wgsl"),
+        (true, Width::Eight) => part!("items/grad_second/eight.wgsl"),
+    });
+    parts.push(match variant.second {
+        None => part!("items/second/none.wgsl"),
+        Some(Second::Dense) => part!("items/second/dense.wgsl"),
+        Some(Second::Broadcast) => part!("items/second/broadcast.wgsl"),
+    });
+    parts.push(match (variant.losses, variant.width) {
+        (ItemLosses::Summed { .. }, _) => part!("items/losses/summed.wgsl"),
+        (ItemLosses::Each, Width::One) => part!("items/losses/one.wgsl"),
+        (ItemLosses::Each, Width::Four | Width::Eight) => part!("items/losses/four.wgsl"),
+    });
+    parts.push(match (variant.grad_output, variant.losses, variant.width) {
+        (false, _, _) => part!("items/grad_output/none.wgsl"),
+        (true, ItemLosses::Summed { .. }, _) => part!("items/grad_output/scalar.wgsl"),
+        (true, ItemLosses::Each, Width::One) => part!("items/grad_output/one.wgsl"),
+        (true, ItemLosses::Each, Width::Four | Width::Eight) => part!("items/grad_output/four.wgsl"),
+    });
+    parts.push(if variant.weight { part!("items/weight/bound.wgsl") } else { part!("items/weight/none.wgsl") });
+    parts.push(if variant.pos_weight {
+        part!("items/pos_weight/bound.wgsl")
+    } else {
+        part!("items/pos_weight/none.wgsl")
+    });
+    parts.push(group(variant.group));
+    parts.extend([part!("lib/broadcast.wgsl"), part!("lib/ieee.wgsl"), part!("lib/partial_sum.wgsl")]);
+    parts.extend(base(variant.words));
+    parts
+}
+
+fn reduce(variant: ReduceVariant) -> Vec<Part> {
+    let mut parts = vec![part!("reduce/template.wgsl")];
+    // source/, read/
+    match variant.source {
+        Source::Empty => parts.push(part!("reduce/source/empty.wgsl")),
+        Source::Losses => parts.push(part!("reduce/source/losses.wgsl")),
+        Source::CallerLosses => parts.push(part!("reduce/source/caller_losses.wgsl")),
+        Source::PartialSums => parts.push(part!("reduce/source/partial_sums.wgsl")),
+        Source::Labels { width, weighs_mean, sample_weight: has_row_weight, .. } => parts.extend([
+            part!("reduce/source/labels.wgsl"),
+            counted(width),
+            sample_weight(has_row_weight),
+            class_weight(weighs_mean.then_some(Width::One)),
+            part!("lib/counts.wgsl"),
+            part!("lib/labels.wgsl"),
+        ]),
+        Source::RowWeights => parts.extend([
+            part!("reduce/source/row_weights.wgsl"),
+            sample_weight(true),
+            class_weight(None),
+            part!("lib/counts.wgsl"),
+            part!("lib/labels.wgsl"),
+        ]),
+        Source::Mask { width } => parts.extend([part!("reduce/source/mask.wgsl"), counted(width)]),
+    }
+    parts.push(match variant.purpose {
+        Purpose::Denominator => part!("reduce/result/denominator.wgsl"),
+        Purpose::Loss { .. } => part!("reduce/result/loss.wgsl"),
+        Purpose::Status => part!("reduce/result/status.wgsl"),
+    });
+    match variant.reported {
+        Reported::Nothing => parts.push(part!("reduce/reported/none.wgsl")),
+        Reported::Target => parts.push(part!("reduce/reported/target.wgsl")),
+        Reported::Input(dtype) => {
+            parts.push(part!("reduce/reported/input.wgsl"));
+            parts.extend(read(dtype, Width::One));
+        }
+    }
+    parts.push(group(variant.group));
+    parts.extend([part!("lib/totals.wgsl"), part!("lib/partial_sum.wgsl")]);
+    parts.extend(base(variant.words));
+    parts
+}
+
+fn sum_to_shape(variant: SumToShapeVariant) -> Vec<Part> {
+    let mut parts = vec![part!("reduce/sum_to_shape.wgsl"), group(variant.group)];
+    parts.extend(write(Some(variant.output), Width::One));
+    parts.push(part!("lib/partial_sum.wgsl"));
+    parts.extend(base(variant.words));
+    parts
+}
+
+/// What every module ends with.
+fn base(words: Words) -> [Part; 3] {
+    let words = match words {
+        Words::W32 => part!("io/words/32.wgsl"),
+        Words::W64 => part!("io/words/64.wgsl"),
+    };
+    [words, part!("lib/math.wgsl"), part!("lib/params.wgsl")]
+}
+
+/// io/read/ and io/dtype/.
+fn read(dtype: Dtype, width: Width) -> Vec<Part> {
+    let reads = match (dtype, width) {
+        (Dtype::F32, Width::One) => part!("io/read/one_32.wgsl"),
+        (Dtype::F32, Width::Four) => part!("io/read/four_32.wgsl"),
+        (Dtype::F32, Width::Eight) => part!("io/read/eight_32.wgsl"),
+        (Dtype::F16 | Dtype::Bf16, Width::One) => part!("io/read/one_16.wgsl"),
+        (Dtype::F16 | Dtype::Bf16, Width::Four) => part!("io/read/four_16.wgsl"),
+        (Dtype::F16 | Dtype::Bf16, Width::Eight) => part!("io/read/eight_16.wgsl"),
+    };
+    match dtype {
+        Dtype::F32 => vec![reads],
+        Dtype::F16 => vec![reads, part!("io/dtype/widen_f16.wgsl")],
+        Dtype::Bf16 => vec![reads, part!("io/dtype/widen_bf16.wgsl")],
+    }
+}
+
+/// io/write/ and io/dtype/.
+fn write(dtype: Option<Dtype>, width: Width) -> Vec<Part> {
+    let Some(dtype) = dtype else { return vec![part!("io/write/none.wgsl")] };
+    let writes = match (dtype, width) {
+        (Dtype::F32, Width::One) => part!("io/write/one_32.wgsl"),
+        (Dtype::F32, Width::Four) => part!("io/write/four_32.wgsl"),
+        (Dtype::F32, Width::Eight) => part!("io/write/eight_32.wgsl"),
+        (Dtype::F16 | Dtype::Bf16, Width::One) => part!("io/write/one_16.wgsl"),
+        (Dtype::F16 | Dtype::Bf16, Width::Four) => part!("io/write/four_16.wgsl"),
+        (Dtype::F16 | Dtype::Bf16, Width::Eight) => part!("io/write/eight_16.wgsl"),
+    };
+    match dtype {
+        Dtype::F32 => vec![writes],
+        Dtype::F16 => vec![writes, part!("io/dtype/narrow_f16.wgsl")],
+        Dtype::Bf16 => vec![writes, part!("io/dtype/narrow_bf16.wgsl")],
+    }
+}
+
+fn group(group: Group) -> Part {
+    match group {
+        Group::Single { .. } => part!("group/single.wgsl"),
+        Group::Subgroup { .. } => part!("group/subgroup.wgsl"),
+        Group::Workgroup { .. } => part!("group/workgroup.wgsl"),
+    }
+}
+
+fn target(access: TargetAccess) -> Part {
+    match access {
+        TargetAccess::ClassIndex => part!("rows/target/class_index.wgsl"),
+        TargetAccess::Values(Width::One) => part!("rows/target/one.wgsl"),
+        TargetAccess::Values(Width::Four | Width::Eight) => part!("rows/target/four.wgsl"),
+    }
+}
+
+fn class_weight(width: Option<Width>) -> Part {
+    match width {
+        None => part!("rows/class_weight/none.wgsl"),
+        Some(Width::One) => part!("rows/class_weight/one.wgsl"),
+        Some(Width::Four | Width::Eight) => part!("rows/class_weight/four.wgsl"),
+    }
+}
+
+fn sample_weight(given: bool) -> Part {
+    if given { part!("rows/sample_weight/bound.wgsl") } else { part!("rows/sample_weight/none.wgsl") }
+}
+
+fn counted(width: Width) -> Part {
+    match width {
+        Width::One | Width::Four => part!("reduce/read/one.wgsl"),
+        Width::Eight => part!("reduce/read/eight.wgsl"),
+    }
+}

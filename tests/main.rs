@@ -1,0 +1,23 @@
+//! The integration tests: one binary, one module a subject. `cargo xtask test parity` runs the tests with `parity` in
+//! their name, which is that of the module and of the function.
+
+mod support;
+
+mod broadcast;
+mod cpu;
+mod docs;
+mod edges;
+mod errors;
+mod goldens;
+mod gradients;
+mod identities;
+mod large;
+mod options;
+mod parity;
+mod resident;
+mod rows;
+mod shaders;
+mod storage;
+mod strategies;
+mod targets;
+mod tuning;
