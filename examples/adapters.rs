@@ -27,6 +27,9 @@ fn main() -> ExitCode {
 fn plans(shapes: impl Iterator<Item = String>) -> Result<(), Error> {
     let ctx = Context::new()?;
     println!("deeploss takes: {}", ctx.describe());
+    if let Some(facts) = ctx.facts() {
+        println!("proven there:   {}", facts.proven);
+    }
     for shape in shapes {
         let sizes = shape.split_once('x').and_then(|(rows, classes)| Some((rows.parse().ok()?, classes.parse().ok()?)));
         let (rows, classes) = sizes.ok_or_else(|| Error::Value {

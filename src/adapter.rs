@@ -1,5 +1,7 @@
 //! What a plan needs to know of an adapter: plain data.
 
+use std::fmt::{self, Display, Formatter};
+
 /// Facts about an adapter that decide which kernels run. Plain data: a plan can be made from it without a GPU.
 ///
 /// The default describes the WebGPU minimum: a GPU without subgroups and with WebGPU's default limits. Other adapters differ from it
@@ -37,6 +39,71 @@ pub struct AdapterFacts {
     pub max_invocations: u32,
     /// Bytes of workgroup memory.
     pub max_workgroup_memory: u32,
+    /// What was proven on the device beyond WGSL's promises.
+    pub proven: Proven,
+}
+
+/// What a device was seen to do although WGSL does not promise it. Kernels rely on what is proven, and are more careful, and slower,
+/// where it is not. By default nothing is: [`Context::new`](crate::Context::new) and [`Context::prove`](crate::Context::prove) run
+/// tiny kernels to find out, once per device.
+///
+/// ```
+/// let facts = deeploss::AdapterFacts::default();
+/// assert_eq!(facts.proven, deeploss::Proven::default());
+/// assert_eq!(facts.proven.to_string(), "nothing");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Proven {
+    /// `exp2` is within a relative error of 4e-7 from -126 to 0.5, 0 or no more than the smallest normal number below that, and
+    /// exactly 1 at 0.
+    pub exp2: bool,
+    /// `fma` rounds once.
+    pub fma: bool,
+    /// Arithmetic that passes through an integer xor with a run-time zero stays as it is written: rounding errors can be computed.
+    /// Long sums and exponentials rely on it in any case; where it does not hold they lose digits, and the log says so.
+    pub opaque: bool,
+    /// `unpack2x16float` is exact for every bit pattern: subnormals, infinities and NaN stay what they are.
+    pub unpack_f16: bool,
+    /// `pack2x16float` rounds to nearest, ties to even, to subnormals too and to infinity from 65 520 on, and keeps NaN.
+    pub pack_f16: bool,
+    /// Groups of so many consecutive invocations of a workgroup are consecutive lanes of a subgroup, and reach each other by
+    /// `subgroupShuffleXor`: the largest power of two up to 32 for which that holds, or 0.
+    pub subgroup_lanes: u32,
+}
+
+impl Proven {
+    /// What both need.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            exp2: self.exp2 || other.exp2,
+            fma: self.fma || other.fma,
+            opaque: self.opaque || other.opaque,
+            unpack_f16: self.unpack_f16 || other.unpack_f16,
+            pack_f16: self.pack_f16 || other.pack_f16,
+            subgroup_lanes: self.subgroup_lanes.max(other.subgroup_lanes),
+        }
+    }
+}
+
+impl Display for Proven {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let names = [
+            (self.exp2, "exp2"),
+            (self.fma, "fma"),
+            (self.opaque, "opaque"),
+            (self.unpack_f16, "unpack2x16float"),
+            (self.pack_f16, "pack2x16float"),
+        ];
+        let mut words: Vec<String> = names.iter().filter(|(holds, _)| *holds).map(|(_, name)| (*name).into()).collect();
+        if self.subgroup_lanes > 0 {
+            words.push(format!("groups of {} lanes", self.subgroup_lanes));
+        }
+        if words.is_empty() {
+            words.push("nothing".into());
+        }
+        f.write_str(&words.join(", "))
+    }
 }
 
 impl Default for AdapterFacts {
@@ -60,6 +127,7 @@ impl AdapterFacts {
             max_workgroups: limits.max_compute_workgroups_per_dimension,
             max_invocations: limits.max_compute_invocations_per_workgroup,
             max_workgroup_memory: limits.max_compute_workgroup_storage_size,
+            proven: Proven::default(),
         }
     }
 
@@ -68,6 +136,12 @@ impl AdapterFacts {
     #[must_use]
     pub fn wide_words(&self) -> bool {
         self.is_cpu && self.int64
+    }
+
+    /// Neighbouring lanes that may shuffle: a power of two from 4 to 32, where that is proven.
+    #[must_use]
+    pub fn shuffled(&self) -> Option<u32> {
+        Some(self.proven.subgroup_lanes).filter(|&lanes| lanes >= 4)
     }
 
     /// Facts of a device, as it was created: a feature that the adapter has but the device was not made with does not count.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::adapter::AdapterFacts;
 use crate::error::Error;
+use crate::gpu::prove::prove;
 use crate::gpu::{Gpu, choose_adapter};
 use crate::tuning::Tuning;
 
@@ -43,7 +44,8 @@ impl Context {
     pub async fn new_async() -> Result<Self, Error> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
         let adapter = choose_adapter(&instance).await?;
-        let wanted = Self::FEATURES | wgpu::Features::SHADER_F16;
+        // Timestamps cost nothing where none is written, and tell what a call takes on the device.
+        let wanted = Self::FEATURES | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("deeploss"),
             required_features: adapter.features() & wanted,
@@ -54,16 +56,57 @@ impl Context {
             .request_device(&descriptor)
             .await
             .map_err(|e| Error::device_caused("the adapter gives no device", e))?;
-        Ok(Self::from_wgpu(&adapter, device, queue))
+        let ctx = Self::from_wgpu(&adapter, device, queue);
+        Ok(ctx.prove_async().await.unwrap_or_else(|error| {
+            log::warn!("deeploss proves nothing of this device: {error}");
+            ctx
+        }))
     }
 
     /// The caller's device and queue: losses then run on the caller's buffers and encoders. Uses what the device was created
-    /// with: [`FEATURES`](Self::FEATURES) give faster kernels, WebGPU's default limits suffice.
+    /// with: [`FEATURES`](Self::FEATURES) give faster kernels, WebGPU's default limits suffice. So does
+    /// [`prove`](Self::prove), which this does not call: it submits nothing to the caller's queue.
     #[must_use]
     pub fn from_wgpu(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let gpu = Gpu::new(adapter, device, queue);
         log::debug!("deeploss on {} ({})", gpu.facts.name, gpu.facts.backend);
         Self { gpu: Some(Arc::new(gpu)), tuning: Arc::default() }
+    }
+
+    /// The same device, queue and compiled pipelines, with [`AdapterFacts::proven`] found out by tiny kernels: calls prepared with
+    /// the new context may run faster. [`Context::new`] has done so already. Submits to the queue and waits for it: call it once,
+    /// before the work begins.
+    ///
+    /// ```no_run
+    /// # fn example(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Result<(), deeploss::Error> {
+    /// let ctx = deeploss::Context::from_wgpu(adapter, device, queue).prove()?;
+    /// println!("proven: {}", ctx.facts().unwrap().proven);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Device`] if a kernel is refused or the device is lost, [`Error::Unsupported`] on the CPU.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn prove(&self) -> Result<Self, Error> {
+        pollster::block_on(self.prove_async())
+    }
+
+    /// [`Context::prove`] as a future, for browsers; elsewhere it blocks as well, for some milliseconds.
+    ///
+    /// # Errors
+    /// As [`Context::prove`].
+    pub async fn prove_async(&self) -> Result<Self, Error> {
+        let gpu = self.require_gpu()?;
+        let proven = prove(gpu).await?;
+        log::debug!("deeploss has proven of {}: {proven}", gpu.facts.name);
+        if !proven.opaque {
+            log::warn!(
+                "the shader compiler of {} reorders arithmetic that was written to be kept: long sums and exponentials lose digits",
+                gpu.facts.name
+            );
+        }
+        Ok(Self { gpu: Some(Arc::new(gpu.proven(proven))), tuning: self.tuning.clone() })
     }
 
     /// The CPU: the same host API, computed by the reference path in parallel. GPU-resident calls are refused.
@@ -149,7 +192,7 @@ impl Context {
 
     pub(crate) fn require_gpu(&self) -> Result<&Arc<Gpu>, Error> {
         self.gpu.as_ref().ok_or(Error::Unsupported {
-            what: "a prepared lowered".into(),
+            what: "what runs on a device".into(),
             why: "this context computes on the CPU".into(),
             instead: "use `evaluate` with host arrays, or a context with an adapter",
         })

@@ -103,6 +103,10 @@
 //! largest, so that confident rows keep their digits. Long sums carry their rounding errors along. NaN stays in its row
 //! or element.
 //!
+//! **Beyond WGSL.** What WGSL does not promise, such as the accuracy of `exp2`, is proven on the device before a kernel
+//! relies on it ([`Proven`]): by [`Context::new`], and by [`Context::prove`] on a device of the caller's. Where it is
+//! not proven, kernels do without.
+//!
 //! **Determinism.** Every sum has a fixed order, and none uses atomics: the same inputs, options, device and driver
 //! give the same bits. The CPU reference gives the same bits whatever the number of threads and the width of vectors.
 //!
@@ -137,7 +141,7 @@ pub use wgpu;
 #[cfg(feature = "host")]
 pub use {half, ndarray};
 
-pub use adapter::AdapterFacts;
+pub use adapter::{AdapterFacts, Proven};
 pub use context::Context;
 #[cfg(feature = "host")]
 pub use cpu::Real;

@@ -54,6 +54,10 @@ pub struct RowLayout {
     pub target: RowTargets,
     /// In a counted mean, rows count with the weight of their class, else with 1.
     pub weighs_mean: bool,
+    /// The loss needs one class of a row and no sum over them.
+    pub one_class: bool,
+    /// The loss looks at all classes before it sums.
+    pub peak: bool,
     /// The loss needs a second pass over the classes.
     pub second_pass: bool,
     /// Rows have weights of their own.

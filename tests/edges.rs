@@ -290,7 +290,7 @@ fn the_mean_of_an_empty_batch_is_nan_or_what_was_chosen() {
     });
 }
 
-/// PyTorch: 0 / 0, and a gradient of 0 / 0. Ignored rows keep their gradient of 0.
+/// 0 / 0, and a gradient of 0 / 0, as in PyTorch. Ignored rows keep their gradient of 0.
 #[test]
 fn weights_that_sum_to_zero_make_the_mean_nan() {
     table(|rows| {
@@ -309,6 +309,24 @@ fn weights_that_sum_to_zero_make_the_mean_nan() {
                 let sum = run(&*loss.with_reduction(Reduction::Sum), &ctx, x.view(), t.view());
                 rows.row(format!("{name}, sum"), same(&losses(&sum), &[0.0]));
                 rows.row(format!("{name}, sum's gradient"), same(&grads(&sum), &[0.0; 6]));
+            }
+            // Rows that lose something all the same. PyTorch divides by 0 and has an infinity.
+            let (x, t) = (array![[1.0_f32, 2.0], [0.5, 0.0]], array![1_i64, 1]);
+            let lost = [
+                CrossEntropy::new().weight([1.0, 0.0]).label_smoothing(0.1),
+                CrossEntropy::new().weight([1.0, 0.0]).z_loss(0.1),
+                CrossEntropy::new().weight([1.0, 0.0]).z_loss(-0.1).on_empty(0.0),
+            ];
+            for loss in lost {
+                let mean = run(&loss, &ctx, x.view(), t.view());
+                rows.row(format!("{place} {loss:?}"), same(&losses(&mean), &[NAN]));
+                rows.row(format!("{place} {loss:?}, gradient"), same(&grads(&mean), &[NAN; 4]));
+            }
+            let cancel = CrossEntropy::new().weight([1.0, -1.0]);
+            for (name, x) in [("finite", x), ("infinite", array![[f32::NEG_INFINITY, 2.0], [0.5, 0.0]])] {
+                let mean = run(&cancel, &ctx, x.view(), array![0_i64, 1].view());
+                rows.row(format!("{place} weights that cancel, {name}"), same(&losses(&mean), &[NAN]));
+                rows.row(format!("{place} weights that cancel, {name}, gradient"), same(&grads(&mean), &[NAN; 4]));
             }
         }
     });

@@ -324,16 +324,16 @@ fn what_the_machine_cannot_do_is_unsupported() {
     let small = wgpu::Limits { max_storage_buffer_binding_size: 1 << 12, ..wgpu::Limits::default() };
     let small = own_device(wgpu::Features::empty(), small);
     let loss = CrossEntropy::new();
-    let forced = |lanes| loss.prepare_with(&gpu(), &problem, Some(RowStrategy::Workgroup { lanes })).map(|_| ());
+    let forced = |lanes| loss.prepare_with(&gpu(), &problem, Some(RowStrategy::Lanes { lanes, held: 0 })).map(|_| ());
     let outcomes = [
         ("a prepared call on the CPU", loss.prepare(&Context::cpu(), &problem).map(|_| ()), "CPU"),
         ("48 lanes", forced(48), "48"),
         ("a million lanes", forced(1 << 20), "1048576"),
         ("no lanes", forced(0), "0"),
         (
-            "subgroups on a device without",
-            loss.prepare_with(&small, &problem, Some(RowStrategy::Subgroup { lanes: 8 })).map(|_| ()),
-            "Subgroup",
+            "more than registers hold",
+            loss.prepare_with(&gpu(), &problem, Some(RowStrategy::Lanes { lanes: 8, held: 9 })).map(|_| ()),
+            "held: 9",
         ),
         ("a row larger than a binding", loss.prepare(&small, &Problem::rows(4, 5_000)).map(|_| ()), "5000"),
         ("rows more than a binding holds", loss.prepare(&small, &Problem::rows(5_000, 2)).map(|_| ()), "5000"),

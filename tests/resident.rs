@@ -95,15 +95,15 @@ fn more_workgroups_than_one_dimension_holds() {
     let plan = |problem: &Problem, strategy| {
         CrossEntropy::new().prepare_with(&ctx, problem, strategy).map(|prepared| prepared.plan().dispatches()[1].grid)
     };
-    assert_eq!(plan(&Problem::rows(7_000, 3), Some(RowStrategy::Thread)), Ok([32, 4]));
-    assert_eq!(plan(&Problem::rows(40, 3), Some(RowStrategy::Workgroup { lanes: 64 })), Ok([32, 2]));
-    let too_many = plan(&Problem::rows(1_025, 3), Some(RowStrategy::Workgroup { lanes: 64 }));
+    assert_eq!(plan(&Problem::rows(7_000, 3), Some(RowStrategy::Thread)), Ok([28, 4]));
+    assert_eq!(plan(&Problem::rows(40, 3), Some(RowStrategy::Lanes { lanes: 64, held: 0 })), Ok([20, 2]));
+    let too_many = plan(&Problem::rows(1_025, 3), Some(RowStrategy::Lanes { lanes: 64, held: 0 }));
     assert!(matches!(too_many, Err(Error::Unsupported { .. })), "{too_many:?}");
     check_shapes(&ctx, &[&[7_000, 3]]);
     table(|rows| {
         let loss = CrossEntropy::new();
         let tensors = loss.example_inputs(&[40, 9], 6);
-        let strategy = Some(RowStrategy::Workgroup { lanes: 64 });
+        let strategy = Some(RowStrategy::Lanes { lanes: 64, held: 0 });
         let want = Want::LOSS | Want::GRAD;
         let got = resident::run(&ctx, &loss, &tensors, want, strategy).map_err(reason);
         let oracle = loss.reference(&tensors.to_f64().view().wants(want)).expect("a sample");

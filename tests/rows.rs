@@ -9,7 +9,7 @@ use crate::support::cases::Named;
 use crate::support::compare::{TOLERANCE, bits, outputs, stats};
 use crate::support::resident::{self, Resident};
 use crate::support::values::{close, losses, near, unreduced, wide};
-use crate::support::{Table, cases, ensure, facts, gpu, places, reason, table};
+use crate::support::{Table, cases, ensure, gpu, places, reason, table};
 
 /// The GPU and the CPU against the reference in f64.
 fn check(rows: &mut Table, name: &str, loss: &dyn Loss, tensors: &OwnedTensors, want: Want) {
@@ -190,14 +190,12 @@ fn statistics_are_what_their_definitions_say() {
 /// Every way to map a row to invocations finds the same first class among equals.
 #[test]
 fn statistics_do_not_depend_on_the_strategy() {
-    let facts = facts();
-    let lanes = facts.subgroup.filter(|(min, max)| min == max).map(|(lanes, _)| RowStrategy::Subgroup { lanes });
-    let workgroups = [64, 256].map(|lanes| RowStrategy::Workgroup { lanes });
+    let ways = [(8, 0), (4, 4), (16, 2), (64, 1), (256, 0)].map(|(lanes, held)| RowStrategy::Lanes { lanes, held });
     table(|rows| {
         for classes in [5, 300] {
             let (x, labels) = with_ties(3, classes);
             let (tensors, want) = (tensors_of(&x, &labels), Want::LOSS | Want::STATS);
-            for strategy in [RowStrategy::Thread].into_iter().chain(lanes).chain(workgroups) {
+            for strategy in [RowStrategy::Thread].into_iter().chain(ways) {
                 let output = resident::run(&gpu(), &CrossEntropy::new(), &tensors, want, Some(strategy));
                 let outcome = output
                     .map_err(reason)

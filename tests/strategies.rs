@@ -5,28 +5,30 @@ use deeploss::{Error, Evaluate, RowStrategy, Want};
 
 use crate::support::compare::{TOLERANCE, bits, outputs};
 use crate::support::resident::{self, Resident};
-use crate::support::{cases, ensure, facts, gpu, reason, table};
+use crate::support::{cases, ensure, gpu, reason, table};
 
-/// Every kind of strategy, each with shapes that it serves: around four classes per lane, with and without whole fours,
-/// several blocks per lane, a class axis that is not last. The size of a subgroup is the adapter's; where it varies, or
-/// there is none, there is no such strategy. Few rows: on a CPU adapter a barrier costs more than the arithmetic.
+/// Every kind of strategy, each with shapes that it serves: with and without whole fours, rows that a group holds whole, in part and
+/// not at all, with a last pair that is full, nearly empty, and shared with the next row; several groups to a workgroup and several
+/// shuffled groups to one; a class axis that is not last. Few rows: on a CPU adapter a barrier costs more than the arithmetic.
 fn strategies() -> Vec<(RowStrategy, Vec<&'static [usize]>)> {
-    let mut all: Vec<(RowStrategy, Vec<&'static [usize]>)> = vec![
+    let lanes = |lanes, held| RowStrategy::Lanes { lanes, held };
+    vec![
         (RowStrategy::Thread, vec![&[2, 1], &[3, 5], &[2, 33], &[1, 70, 3]]),
         (RowStrategy::Tile { rows: 1 }, vec![&[5, 16], &[2, 64]]),
         (RowStrategy::Tile { rows: 2 }, vec![&[7, 10]]),
         (RowStrategy::Tile { rows: 4 }, vec![&[9, 1], &[6, 15]]),
-        (RowStrategy::Workgroup { lanes: 64 }, vec![&[2, 260]]),
-        (RowStrategy::Workgroup { lanes: 256 }, vec![&[2, 4113]]),
-        (RowStrategy::Kept { lanes: 64 }, vec![&[2, 260], &[2, 1003]]),
-        (RowStrategy::Kept { lanes: 256 }, vec![&[2, 3300]]),
-    ];
-    if let Some((lanes, _)) = facts().subgroup.filter(|(min, max)| min == max) {
-        all.push((RowStrategy::Subgroup { lanes }, vec![&[4, 32], &[2, 260], &[2, 4113]]));
-        all.push((RowStrategy::Split { lanes, parts: 2 }, vec![&[3, 1003]]));
-        all.push((RowStrategy::Split { lanes, parts: lanes }, vec![&[2, 4600]]));
-    }
-    all
+        (RowStrategy::Staged, vec![&[66, 10], &[3, 7]]),
+        (lanes(4, 4), vec![&[17, 128], &[3, 101]]),
+        (lanes(8, 0), vec![&[2, 260], &[2, 4113]]),
+        (lanes(8, 4), vec![&[2, 260], &[9, 203]]),
+        (lanes(8, 8), vec![&[2, 1003]]),
+        (lanes(16, 4), vec![&[2, 301]]),
+        (lanes(64, 4), vec![&[2, 2100]]),
+        (lanes(256, 2), vec![&[2, 3300]]),
+        (RowStrategy::Split { lanes: 8, parts: 2 }, vec![&[3, 1003]]),
+        (RowStrategy::Split { lanes: 8, parts: 8 }, vec![&[2, 4600]]),
+        (RowStrategy::Split { lanes: 64, parts: 2 }, vec![&[2, 2100]]),
+    ]
 }
 
 /// Every variant at one length, the losses' plainest and fullest at the first of each strategy, at the others the
@@ -38,7 +40,7 @@ fn check(is_chosen: impl Fn(RowStrategy) -> bool) {
                 for (name, loss) in cases::variants(shape[1]) {
                     let sample =
                         cases::example_inputs(&*loss, shape, 11).filter(|tensors| cases::has_rows(&*loss, tensors));
-                    let chosen = (shape == [2, 260] && matches!(strategy, RowStrategy::Subgroup { .. }))
+                    let chosen = (shape == [2, 260] && matches!(strategy, RowStrategy::Lanes { lanes: 8, .. }))
                         || (number == 0 && cases::is_first_or_last(&*loss, shape[1]))
                         || cases::is_last(&*loss, shape[1]);
                     let Some(tensors) = sample.filter(|_| chosen) else { continue };
@@ -47,7 +49,7 @@ fn check(is_chosen: impl Fn(RowStrategy) -> bool) {
                     let compared = || {
                         let problem = cases::problem(&tensors, want);
                         let prepared = match loss.prepare_with(&gpu(), &problem, Some(strategy)) {
-                            // Lists of labels are compared class by class: never kept, split or tiled, and long for few
+                            // Lists of labels are compared class by class: never held, split or tiled, and long for few
                             // lanes.
                             Err(Error::Unsupported { .. }) if loss.info().name == "multilabel_margin_loss" => {
                                 return Ok(());
@@ -69,7 +71,7 @@ fn check(is_chosen: impl Fn(RowStrategy) -> bool) {
 }
 
 fn waits_at_barriers(strategy: RowStrategy) -> bool {
-    matches!(strategy, RowStrategy::Workgroup { .. } | RowStrategy::Kept { .. })
+    strategy == RowStrategy::Staged || strategy.lanes() > 8
 }
 
 // Two tests, which run side by side.

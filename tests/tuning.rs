@@ -40,9 +40,13 @@ fn a_file_holds_what_was_saved() {
     let entries: [(&dyn Loss, Problem, RowStrategy); 6] = [
         (&ce, Problem::rows(1000, 10), RowStrategy::Tile { rows: 2 }),
         (&ce, Problem::rows(1000, 10).wants(Want::LOSS), RowStrategy::Thread),
-        (&ce, Problem::rows(1000, 10).input_dtype(Dtype::Bf16).grad_dtype(Dtype::F16), RowStrategy::Kept { lanes: 64 }),
-        (&ce, Problem::new(&[1000, 10], TargetKind::Values), RowStrategy::Subgroup { lanes: 8 }),
-        (&ce, Problem::new(&[250, 10, 4], TargetKind::Indices), RowStrategy::Workgroup { lanes: 128 }),
+        (
+            &ce,
+            Problem::rows(1000, 10).input_dtype(Dtype::Bf16).grad_dtype(Dtype::F16),
+            RowStrategy::Lanes { lanes: 64, held: 1 },
+        ),
+        (&ce, Problem::new(&[1000, 10], TargetKind::Values), RowStrategy::Lanes { lanes: 8, held: 0 }),
+        (&ce, Problem::new(&[250, 10, 4], TargetKind::Indices), RowStrategy::Lanes { lanes: 128, held: 0 }),
         (&nll, Problem::rows(1000, 10).wants(Want::LOSS | Want::GRAD), RowStrategy::Split { lanes: 8, parts: 4 }),
     ];
     for (loss, problem, strategy) in &entries {
@@ -78,12 +82,14 @@ fn element_wise_losses_have_nothing_to_tune() {
 
 #[test]
 fn strategies_are_read_as_they_are_written() {
-    let good = ["thread", "tile:2", "subgroup:8", "workgroup:256", "kept:64", "split:8x4"];
+    let good = ["thread", "tile:2", "staged", "lanes:8x0", "lanes:32x4", "split:8x4"];
     for text in good {
         assert_eq!(text.parse::<RowStrategy>().map(|strategy| strategy.to_string()), Ok(text.to_owned()));
     }
-    let bad = ["", "Thread", "thread:", "thread:1", "tile", "tile:0", "tile:+2", "kept:064", "kept:64x2", "split:8"];
-    for text in bad.into_iter().chain(["split:8x", "split:0x4", "warp:32", "kept:99999999999", "kept: 64"]) {
+    let bad = ["", "Thread", "thread:", "thread:1", "tile", "tile:0", "tile:+2", "lanes:064x1", "lanes:64", "split:8"];
+    for text in
+        bad.into_iter().chain(["split:8x", "split:0x4", "warp:32", "lanes:99999999999x1", "lanes: 64x1", "staged:1"])
+    {
         let refused = text.parse::<RowStrategy>();
         assert!(matches!(refused, Err(Error::Value { argument: "strategy", .. })), "`{text}` gives {refused:?}");
     }
@@ -100,7 +106,7 @@ fn a_broken_file_is_refused() {
         (format!("{header}\n# a remark\n{entry}\n"), "line 4"),
         (format!("{header}{entry} warp:32\n"), "line 2"),
         (format!("{header}{entry} thread thread\n"), "line 2"),
-        (format!("{header}{entry} thread\n{entry} kept:64\n"), "line 3"),
+        (format!("{header}{entry} thread\n{entry} staged\n"), "line 3"),
         (format!("{header}{} thread\n", entry.replace("f32 f32", "f32 f64")), "line 2"),
         (format!("{header}{} thread\n", entry.replace("loss+grad", "loss+")), "line 2"),
         (format!("{header}{} thread\n", entry.replace("1024x10", "1024")), "line 2"),
@@ -132,7 +138,7 @@ fn a_foreign_file_changes_nothing() {
     let problem = Problem::rows(1024, 10);
     let path = path("foreign");
     for origin in ["0.0.1, any", "0.1.0, vulkan, Some other adapter"] {
-        let entry = "cross_entropy indices f32 f32 loss+grad 1024x10 last workgroup:64";
+        let entry = "cross_entropy indices f32 f32 loss+grad 1024x10 last lanes:64x0";
         let text = format!("deeploss tuning, {origin}\n{entry}\n");
         std::fs::write(&path, &text).expect("a file in the target directory");
         let refused = autotune(&gpu(), &CrossEntropy::new(), &problem, &path);
@@ -150,7 +156,7 @@ fn a_foreign_file_changes_nothing() {
 fn calls_follow_the_tuning_unless_forced() {
     let (loss, problem) = (CrossEntropy::new(), Problem::rows(40, 100));
     let mut tuning = Tuning::default();
-    let lanes = RowStrategy::Workgroup { lanes: 128 };
+    let lanes = RowStrategy::Lanes { lanes: 128, held: 0 };
     tuning.insert(&loss, &problem, lanes).expect("a loss over rows");
     let ctx = gpu().with_tuning(tuning);
     assert_eq!(strategy(&ctx, &problem), (lanes, TUNED.to_owned()));
@@ -166,13 +172,14 @@ fn calls_follow_the_tuning_unless_forced() {
     assert!((of(&ctx) - of(&gpu())).abs() < 1e-5);
 }
 
-/// Too large a tile, subgroups of a size that no adapter has, more lanes than a workgroup takes, more groups than a
-/// grid.
+/// Too large a tile, lanes that are no power of two, more lanes than a workgroup takes, more pairs than registers hold, more groups
+/// than a grid.
 #[test]
 fn where_a_strategy_cannot_run_the_table_chooses() {
-    use RowStrategy::{Kept, Subgroup, Tile, Workgroup};
+    use RowStrategy::{Lanes, Tile};
     let problem = Problem::rows(40, 100);
-    for wrong in [Tile { rows: 2 }, Subgroup { lanes: 3 }, Workgroup { lanes: 1 << 20 }, Kept { lanes: 65 }] {
+    let lanes = [(3, 0), (1 << 20, 0), (64, 9)].map(|(lanes, held)| Lanes { lanes, held });
+    for wrong in lanes.into_iter().chain([Tile { rows: 2 }]) {
         let mut tuning = Tuning::default();
         tuning.insert(&CrossEntropy::new(), &problem, wrong).expect("a loss over rows");
         assert_eq!(strategy(&gpu().with_tuning(tuning), &problem), strategy(&gpu(), &problem), "{wrong}");
@@ -181,7 +188,7 @@ fn where_a_strategy_cannot_run_the_table_chooses() {
     let small = own_device(wgpu::Features::empty(), few);
     let many = Problem::rows(2000, 3);
     let mut tuning = Tuning::default();
-    tuning.insert(&CrossEntropy::new(), &many, Workgroup { lanes: 64 }).expect("a loss over rows");
+    tuning.insert(&CrossEntropy::new(), &many, Lanes { lanes: 64, held: 0 }).expect("a loss over rows");
     assert_eq!(strategy(&small.with_tuning(tuning), &many), strategy(&small, &many));
 }
 
@@ -197,10 +204,10 @@ fn autotune_measures_once_and_then_reads() {
     assert_eq!(Tuning::load(&path).expect("the file").get(&loss, &problem), Some(measured), "{text}");
 
     // Had it been measured again, it would not come out as the worst of all.
-    let edited = text.replace(&format!(" {measured}\n"), " workgroup:64\n");
+    let edited = text.replace(&format!(" {measured}\n"), " lanes:64x0\n");
     std::fs::write(&path, &edited).expect("the file");
     let second = autotune(&gpu(), &loss, &problem, &path).expect("an entry");
-    assert_eq!(strategy(&second, &problem), (RowStrategy::Workgroup { lanes: 64 }, TUNED.to_owned()));
+    assert_eq!(strategy(&second, &problem), (RowStrategy::Lanes { lanes: 64, held: 0 }, TUNED.to_owned()));
     assert_eq!(read(), edited);
 
     // Another problem joins it, and the context's own choices stay beside the file's.
@@ -217,7 +224,14 @@ fn every_way_that_runs_is_measured() {
     let measured = measure(&gpu(), &CrossEntropy::new(), &Problem::rows(32, 64)).expect("a measurement");
     let ran: Vec<_> = measured.times.iter().map(|(strategy, _)| *strategy).collect();
     assert_eq!(measured.best(), ran[0]);
-    for expected in [RowStrategy::Thread, RowStrategy::Tile { rows: 1 }, RowStrategy::Kept { lanes: 64 }] {
+    let mut ways = vec![RowStrategy::Thread];
+    match facts().shuffled() {
+        Some(lanes) if facts().is_cpu => {
+            ways.extend([RowStrategy::Tile { rows: 1 }, RowStrategy::Lanes { lanes, held: 0 }]);
+        }
+        _ => ways.push(RowStrategy::Lanes { lanes: 4, held: 2 }),
+    }
+    for expected in ways {
         assert!(ran.contains(&expected), "{expected} is not among {ran:?}");
     }
     let huge = measure(&gpu(), &CrossEntropy::new(), &Problem::rows(1 << 20, 64));
@@ -231,10 +245,8 @@ fn every_way_that_runs_is_measured() {
 #[test]
 fn without_runtime_checks_the_bits_are_the_same() {
     let unchecked = gpu().with_tuning(Tuning::default().runtime_checks(false));
-    let subgroup = facts().subgroup.filter(|(least, most)| least == most);
-    let ways = subgroup.map(|(lanes, _)| [RowStrategy::Subgroup { lanes }, RowStrategy::Split { lanes, parts: 2 }]);
-    let ways: Vec<_> =
-        ways.into_iter().flatten().chain([RowStrategy::Thread, RowStrategy::Kept { lanes: 64 }]).collect();
+    let held = |lanes, held| RowStrategy::Lanes { lanes, held };
+    let ways = [RowStrategy::Thread, held(8, 0), held(64, 1), RowStrategy::Split { lanes: 8, parts: 2 }];
     let walked = ["cross_entropy", "kl_from_logits", "multilabel_margin_loss"];
     table(|rows| {
         for (shape, strategies) in [(&[5, 10][..], vec![None]), (&[3, 403], ways.into_iter().map(Some).collect())] {
@@ -253,7 +265,7 @@ fn without_runtime_checks_the_bits_are_the_same() {
                 for strategy in &strategies {
                     let run = |ctx: &Context| {
                         let prepared = match loss.prepare_with(ctx, &problem, *strategy) {
-                            // Lists of labels are neither kept nor split.
+                            // Lists of labels are neither held nor split.
                             Err(Error::Unsupported { .. }) if loss.info().name == "multilabel_margin_loss" => {
                                 return Ok(None);
                             }
@@ -335,10 +347,11 @@ fn for_loop(code: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Products of literals and LANES.
+/// Products of literals and of constants that are never 0.
 fn is_step(step: &str) -> bool {
     step.split(" * ").all(|factor| {
-        factor == "LANES" || factor.strip_suffix('u').and_then(|n| n.parse().ok()).is_some_and(|n: u32| n > 0)
+        ["LANES", "WORKGROUP", "SHUFFLED", "IN_FLIGHT"].contains(&factor)
+            || factor.strip_suffix('u').and_then(|n| n.parse().ok()).is_some_and(|n: u32| n > 0)
     })
 }
 
@@ -366,14 +379,15 @@ fn closing(code: &str, open: char, close: char) -> usize {
 #[test]
 fn a_plan_prints_what_will_run() {
     let mut facts = AdapterFacts::default();
-    facts.subgroup = Some((32, 32));
+    facts.proven.subgroup_lanes = 32;
     let problem = Problem::rows(4096, 200).input_dtype(Dtype::Bf16);
     let lowered = CrossEntropy::new().lower(&problem).expect("a problem for cross-entropy");
     let text = Plan::new(&lowered, &problem, &facts, None).expect("a plan").to_string();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[0], "strategy   subgroup:32 (a subgroup per row: no barrier)");
-    assert_eq!(lines[1], "not taken  kept:64 (a workgroup per row, kept in workgroup memory: one read)");
+    assert_eq!(lines[0], "strategy   lanes:8x4 (the row's lanes hold it in registers: one read)");
+    assert_eq!(lines[1], "not taken  lanes:256x8 (longer than registers: the rest is read twice)");
     assert!(text.contains("\nstorage    input Bf16, gradient F32\n"), "{text}");
-    assert!(text.contains("\ndispatch   deeploss.cross_entropy.rows, 4096 x 1 workgroups, "), "{text}");
+    assert!(text.contains("\nrelies on  groups of 32 lanes beyond WGSL's promises\n"), "{text}");
+    assert!(text.contains("\ndispatch   deeploss.cross_entropy.rows, 256 x 1 workgroups, "), "{text}");
     assert!(lines[lines.len() - 1].starts_with("scratch    "), "{text}");
 }

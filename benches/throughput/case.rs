@@ -1,18 +1,18 @@
 //! One loss on one input: prepared, checked, then timed in turn with copies.
 
-use deeploss::internals::{OwnedTensors, TensorId};
-use deeploss::{Context, Error, Evaluate, Loss, LossInfo, Output, Prepared, Want};
-use ndarray::ArrayD;
+use std::ops::Range;
 
-use crate::check::same_values;
-use crate::choice::{Choice, Way, short, want};
-use crate::inputs::{draw, first_rows, first_variant, stored};
+use deeploss::internals::{Kernel, TensorId};
+use deeploss::{Error, Evaluate, Loss, LossInfo, Prepared, RowStrategy};
+
+use crate::choice::{KERNEL, Way};
+use crate::inputs::{Expected, Inputs, first_variant};
 use crate::kernels::{Copy, HandWritten, Step, check_copy};
 use crate::outcome::Outcome;
-use crate::report::{Block, FORCED, Row};
+use crate::report::{Block, DISPATCH, FORCED, Row};
 use crate::resident::Resident;
 use crate::storage::Storage;
-use crate::timing::{Bench, Subject};
+use crate::timing::{Bench, Subject, time_in_turn};
 
 /// What to measure on one shape.
 pub(crate) struct Question<'a> {
@@ -22,6 +22,8 @@ pub(crate) struct Question<'a> {
     pub(crate) modes: &'a [&'static str],
     /// The hand-written kernels too, where the loss is cross-entropy.
     pub(crate) rivals: bool,
+    /// Each dispatch of every call too.
+    pub(crate) profile: bool,
 }
 
 impl Question<'_> {
@@ -30,14 +32,14 @@ impl Question<'_> {
         let Self { info, shape, .. } = *self;
         let name = |what: &str| format!("{what} of {} {shape:?}", info.name);
         let loss = first_variant(info, shape[1])?;
-        let drawn = draw(loss.as_ref(), shape);
+        let drawn = Inputs::draw(loss.as_ref(), shape);
         let mut notes = Vec::new();
         let mut ready: Vec<Ready> = Vec::new();
         let mut rivals: Vec<(HandWritten, Row, f64)> = Vec::new();
-        let mut reference: Option<(Storage, Output)> = None;
-        for &(storage, choice) in self.ways {
-            let host = stored(&drawn, storage);
-            let mut case = match Ready::new(bench, loss.as_ref(), &host, (storage, choice), self.modes) {
+        let mut reference: Option<(Storage, Expected)> = None;
+        for &(storage, strategy) in self.ways {
+            let inputs = drawn.stored(storage);
+            let mut case = match Ready::new(bench, loss.as_ref(), &inputs, (storage, strategy), self.modes) {
                 Err(error) if is_unsupported(error.as_ref()) => {
                     notes.push(error.to_string());
                     continue;
@@ -45,16 +47,15 @@ impl Question<'_> {
                 other => other?,
             };
             if reference.as_ref().is_none_or(|(s, _)| *s != storage) {
-                let output = loss.evaluate(&Context::cpu(), &host.view().wants(Want::LOSS | Want::GRAD))?;
-                reference = Some((storage, output));
+                reference = Some((storage, inputs.expected(loss.as_ref())?));
             }
-            let Some((_, output)) = &reference else { continue };
-            case.check(bench, output).map_err(|e| name(&e.to_string()))?;
+            let Some((_, expected)) = &reference else { continue };
+            case.check(bench, &inputs, expected).map_err(|e| name(&e.to_string()))?;
             if ready.iter().all(|other| other.storage != storage) {
-                case.add_copies(bench).map_err(|e| name(&e.to_string()))?;
+                case.add_copies(bench, &inputs).map_err(|e| name(&e.to_string()))?;
             }
             if self.rivals && info.name == "cross_entropy" && storage == Storage::F32 && rivals.is_empty() {
-                rivals = hand_written(bench, loss.as_ref(), &host, &case.resident, output, shape)?;
+                rivals = hand_written(bench, loss.as_ref(), &inputs, &case.resident, expected, shape)?;
             }
             notes.extend(case.note());
             ready.push(case);
@@ -63,17 +64,17 @@ impl Question<'_> {
 
         let mut subjects = Vec::new();
         for case in &ready {
-            subjects.extend(case.subjects(bench)?);
+            subjects.extend(case.subjects(bench, info, shape, self.profile)?);
         }
         subjects.extend(rivals.iter().map(|(kernel, row, scale)| {
-            Subject::calls(bench, row.clone(), move |encoder| kernel.record(encoder)).scaled(*scale)
+            Subject::calls(bench, row.clone(), move |pass| kernel.record(pass)).scaled(*scale)
         }));
         for case in &ready {
             for (row, copy) in &case.copies {
-                subjects.push(Subject::calls(bench, row.clone(), move |encoder| copy.record(encoder)));
+                subjects.push(Subject::calls(bench, row.clone(), move |pass| copy.record(pass)));
             }
         }
-        let (rows, rounds) = bench.time_in_turn(subjects)?;
+        let (rows, rounds) = time_in_turn(subjects, bench.pace)?;
         Ok(Block { op: info.name.into(), shape, rounds, unit: "copy", notes, rows })
     }
 }
@@ -86,18 +87,18 @@ fn is_unsupported(error: &(dyn std::error::Error + 'static)) -> bool {
 fn hand_written(
     bench: &Bench,
     loss: &dyn Loss,
-    host: &OwnedTensors,
+    inputs: &Inputs,
     resident: &Resident,
-    reference: &Output,
+    expected: &Expected,
     shape: [usize; 2],
 ) -> Outcome<Vec<(HandWritten, Row, f64)>> {
     let [n, c] = shape;
     let count = HandWritten::peer_rows(shape);
     let mut all = Vec::new();
     if let Some(kernel) = HandWritten::peer(bench, resident, count, c) {
-        let first = first_rows(host, count);
-        let reference = loss.evaluate(&Context::cpu(), &first.view().wants(Want::LOSS | Want::GRAD))?;
-        kernel.check(bench, resident, &reference).map_err(|e| format!("peer {shape:?}: {e}"))?;
+        let first = inputs.first_rows(count);
+        let expected = first.expected(loss)?;
+        kernel.check(bench, resident, &first, &expected).map_err(|e| format!("peer {shape:?}: {e}"))?;
         let mut row = Row::new("peer", "both", "f32", 0);
         if count < n {
             row.strategy = format!("{count} rows scaled up");
@@ -106,7 +107,7 @@ fn hand_written(
     }
     for (mode, wants_grad) in [("loss", false), ("both", true)] {
         let Some(kernel) = HandWritten::fast(bench, resident, shape, wants_grad) else { continue };
-        kernel.check(bench, resident, reference).map_err(|e| format!("fast {mode} {shape:?}: {e}"))?;
+        kernel.check(bench, resident, inputs, expected).map_err(|e| format!("fast {mode} {shape:?}: {e}"))?;
         all.push((kernel, Row::new("fast", mode, "f32", 0), 1.0));
     }
     let bytes = |tensor| resident.range(tensor).and_then(|range| range.size).map_or(0, u64::from);
@@ -124,7 +125,7 @@ fn hand_written(
 /// One loss in one storage and strategy, with its tensors on the GPU.
 struct Ready {
     storage: Storage,
-    choice: Choice,
+    strategy: Option<RowStrategy>,
     prepared: Vec<(&'static str, Prepared)>,
     resident: Resident,
     /// By the allocator, of the tensors and of the last mode.
@@ -136,100 +137,152 @@ impl Ready {
     fn new(
         bench: &Bench,
         loss: &dyn Loss,
-        host: &OwnedTensors,
-        (storage, choice): Way,
+        inputs: &Inputs,
+        (storage, strategy): Way,
         modes: &[&'static str],
     ) -> Outcome<Self> {
-        let facts = bench.ctx.facts().ok_or("a context without a device")?;
         let mut prepared = Vec::new();
         let mut before = None;
         for &mode in modes {
             before = bench.allocated()?;
-            let problem = storage.ask(host.view().wants(want(mode)).problem());
-            prepared.push((mode, loss.prepare_with(&bench.ctx, &problem, choice.strategy(facts)?)?));
+            prepared.push((mode, loss.prepare_with(&bench.ctx, &storage.ask(inputs.problem(mode)), strategy)?));
         }
         // The last mode has every output.
         let (_, last) = prepared.last().ok_or("no modes")?;
-        let resident = Resident::upload(bench, loss, host, last.plan(), storage);
+        let resident = Resident::upload(bench, loss, &inputs.drawn, last.plan(), storage);
         let allocated = before.zip(bench.allocated()?).map(|(before, after)| after.saturating_sub(before));
-        Ok(Self { storage, choice, prepared, resident, allocated, copies: Vec::new() })
+        Ok(Self { storage, strategy, prepared, resident, allocated, copies: Vec::new() })
     }
 
     /// Which strategy the plan took, and why.
     fn note(&self) -> Option<String> {
         let (_, last) = self.prepared.last()?;
-        let (strategy, reason) = (last.plan().strategy(), last.plan().reason());
-        Some(format!("{}: {} ({reason})", self.storage.name(), short(strategy)))
+        Some(format!("{}: {} ({})", self.storage.name(), last.plan().strategy(), last.plan().reason()))
     }
 
     /// Every mode agrees with the reference.
-    fn check(&self, bench: &Bench, reference: &Output) -> Outcome<()> {
-        for (mode, prepared) in &self.prepared {
-            let outputs = [(TensorId::Loss, &reference.loss), (TensorId::GradInput, &reference.grad_input)];
-            let sizes = prepared.plan().sizes();
-            for (tensor, expected) in outputs.into_iter().filter(|(t, _)| sizes.iter().any(|(s, _)| s == t)) {
-                self.check_output(bench, prepared, tensor, expected.as_ref())
-                    .map_err(|e| format!("{}, {mode}, {}: {e}", self.storage.name(), tensor.name()))?;
+    fn check(&self, bench: &Bench, inputs: &Inputs, expected: &Expected) -> Outcome<()> {
+        for (mode, prepared) in self.prepared.iter().filter(|(mode, _)| *mode != KERNEL) {
+            self.check_mode(bench, prepared, inputs, expected)
+                .map_err(|e| format!("{}, {mode}, {e}", self.storage.name()))?;
+        }
+        Ok(())
+    }
+
+    fn check_mode(&self, bench: &Bench, prepared: &Prepared, inputs: &Inputs, expected: &Expected) -> Outcome<()> {
+        let compared = inputs.compared();
+        let mut parts = Vec::new();
+        let mut encoder = bench.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        for tensor in [TensorId::Loss, TensorId::GradInput] {
+            let Some(range) = self.resident.range(tensor).filter(|_| prepared.plan().size_of(tensor) > 0) else {
+                continue;
+            };
+            // Whatever an earlier call left there must not pass for this call's result.
+            encoder.clear_buffer(range.buffer, 0, None);
+            if tensor == TensorId::Loss {
+                parts.push((None, range));
+                continue;
+            }
+            parts.extend(compared.iter().map(|rows| {
+                let Range { start, end } = inputs.bytes(rows, self.storage);
+                let size = wgpu::BufferSize::new(end - start);
+                (Some(rows), wgpu::BufferBinding { buffer: range.buffer, offset: start, size })
+            }));
+        }
+        prepared.record(&mut encoder, &self.resident.buffers())?;
+        let (rows, ranges): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let readback = prepared.read(&mut encoder, &ranges);
+        bench.queue.submit([encoder.finish()]);
+        for (rows, bytes) in rows.into_iter().zip(readback.wait()?) {
+            match rows {
+                None => expected.check_loss(&Storage::F32.decode(&bytes), |v| Storage::F32.tolerance(v))?,
+                Some(rows) => {
+                    expected.check_gradient(rows, &self.storage.decode(&bytes), |v| self.storage.tolerance(v))?;
+                }
             }
         }
         Ok(())
     }
 
-    fn check_output(
-        &self,
-        bench: &Bench,
-        prepared: &Prepared,
-        tensor: TensorId,
-        expected: Option<&ArrayD<f32>>,
-    ) -> Outcome<()> {
-        let (Some(range), Some(expected)) = (self.resident.range(tensor), expected) else {
-            return Err("no reference".into());
-        };
-        let mut encoder = bench.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        // Whatever an earlier call left there must not pass for this call's result.
-        encoder.clear_buffer(range.buffer, 0, None);
-        prepared.record(&mut encoder, &self.resident.buffers())?;
-        let readback = prepared.read(&mut encoder, &[range]);
-        bench.queue.submit([encoder.finish()]);
-        let bytes = readback.wait()?.pop().unwrap_or_default();
-        let storage = self.storage.of(tensor);
-        let mut got = storage.decode(&bytes);
-        got.truncate(expected.len());
-        let expected: Vec<f32> = expected.iter().copied().collect();
-        Ok(same_values(&got, &expected, |largest| storage.tolerance(largest))?)
-    }
-
-    /// Copies of the input over the gradient.
-    fn add_copies(&mut self, bench: &Bench) -> Outcome<()> {
+    /// Copies of the input over the gradient, and reading it alone.
+    fn add_copies(&mut self, bench: &Bench, inputs: &Inputs) -> Outcome<()> {
         let (Some(input), Some(scratch)) = (self.resident.get(TensorId::Input), self.resident.get(TensorId::GradInput))
         else {
             return Err("no input or no gradient".into());
         };
-        let expected = bench.read(input, |_| {})?;
-        for copy in Copy::all(input.size()) {
+        let ranges: Vec<_> = inputs.compared().iter().map(|rows| inputs.bytes(rows, self.storage)).collect();
+        for copy in Copy::all(input.size(), bench.on_cpu) {
             let step = copy.bind(bench, input, scratch);
-            check_copy(bench, &step, &expected, scratch).map_err(|e| format!("{}: {e}", copy.name))?;
+            check_copy(bench, &step, [input, scratch], &ranges).map_err(|e| format!("{}: {e}", copy.name))?;
             let mut row = Row::new("copy", copy.name, self.storage.name(), 2 * input.size()).baseline();
             row.tensor_bytes = row.bytes;
             self.copies.push((row, step));
         }
+        let reading = Copy::reading(input.size());
+        let mut row = Row::new("read", reading.name, self.storage.name(), input.size());
+        row.tensor_bytes = 2 * row.bytes;
+        self.copies.push((row, reading.bind(bench, input, scratch)));
         Ok(())
     }
 
-    fn subjects<'a>(&'a self, bench: &'a Bench) -> Outcome<Vec<Subject<'a>>> {
-        let subject = |(index, (mode, prepared)): (usize, &'a (&'static str, Prepared))| {
-            let bound = prepared.bind(&self.resident.buffers())?;
-            let bytes = prepared.plan().sizes().iter().map(|&(_, size)| size).sum();
-            let mut row = Row::new("deeploss", mode, self.storage.name(), bytes);
-            row.tensor_bytes = bytes;
+    fn subjects<'a>(
+        &'a self,
+        bench: &'a Bench,
+        info: &LossInfo,
+        shape: [usize; 2],
+        profile: bool,
+    ) -> Outcome<Vec<Subject<'a>>> {
+        let mut subjects = Vec::new();
+        for (index, (mode, prepared)) in self.prepared.iter().enumerate() {
+            let plan = prepared.plan();
+            let bind = || prepared.bind(&self.resident.buffers());
+            let mut row = Row::new("deeploss", mode, self.storage.name(), least_bytes(info, prepared, shape));
+            row.tensor_bytes = plan.sizes().iter().map(|&(_, size)| size).sum();
             row.scratch_bytes = prepared.scratch_bytes();
             row.allocated_bytes = self.allocated.filter(|_| index + 1 == self.prepared.len());
-            row.strategy = short(prepared.plan().strategy());
-            if self.choice != Choice::Plan {
+            row.strategy = plan.strategy().to_string();
+            if self.strategy.is_some() {
                 row.strategy.push_str(FORCED);
             }
-            Ok(Subject::calls(bench, row, move |encoder| bound.record(encoder)))
-        };
-        self.prepared.iter().enumerate().map(subject).collect()
+            let bound = bind()?;
+            if *mode == KERNEL {
+                subjects.push(Subject::dispatches(bench, row, bound, kernels_of_loss(prepared)));
+                continue;
+            }
+            let all = plan.dispatches().len();
+            subjects.push(Subject::calls(bench, row, move |pass| bound.dispatch(pass, 0..all)));
+            for (at, dispatch) in plan.dispatches().iter().enumerate().filter(|_| profile) {
+                let mut row = Row::new(DISPATCH, mode, self.storage.name(), 0);
+                row.strategy = dispatch.kernel.label();
+                row.workgroups = dispatch.grid.iter().map(|&side| u64::from(side)).product();
+                subjects.push(Subject::dispatches(bench, row, bind()?, at..at + 1));
+            }
+        }
+        Ok(subjects)
+    }
+}
+
+/// The dispatches that compute the loss, without those that count the denominator before and sum after.
+fn kernels_of_loss(prepared: &Prepared) -> Range<usize> {
+    let is_of_loss = |kernel: &Kernel| matches!(kernel, Kernel::Rows(_) | Kernel::Items(_));
+    let mut places = (0..).zip(prepared.plan().dispatches()).filter(|(_, d)| is_of_loss(&d.kernel)).map(|(at, _)| at);
+    let first = places.next().unwrap_or(0);
+    first..places.last().unwrap_or(first) + 1
+}
+
+/// Bytes of a sector, the least that a GPU fetches.
+const SECTOR: u64 = 32;
+
+/// Bytes that must move: every tensor once. Of the logits `nll_loss` needs one a row for its loss and none for its gradient, and
+/// of the lists of labels of `multilabel_margin_loss` the beginning counts.
+fn least_bytes(info: &LossInfo, prepared: &Prepared, [rows, _]: [usize; 2]) -> u64 {
+    let plan = prepared.plan();
+    let all: u64 = plan.sizes().iter().map(|&(_, size)| size).sum();
+    let sector_per_row = |tensor| plan.size_of(tensor).min(SECTOR * rows as u64);
+    match info.name {
+        "nll_loss" if plan.size_of(TensorId::Loss) == 0 => all - plan.size_of(TensorId::Input),
+        "nll_loss" => all - plan.size_of(TensorId::Input) + sector_per_row(TensorId::Input),
+        "multilabel_margin_loss" => all - plan.size_of(TensorId::Target) + sector_per_row(TensorId::Target),
+        _ => all,
     }
 }

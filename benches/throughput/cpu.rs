@@ -4,14 +4,15 @@ use deeploss::internals::{OwnedTarget, OwnedTensors};
 use deeploss::{Context, Evaluate, LossInfo, Output};
 use rayon::prelude::*;
 
-use crate::args::{Args, SHAPES};
+use crate::args::Args;
 use crate::check::same_values;
 use crate::choice::{MODES, want};
 use crate::inputs::{draw, first_variant};
 use crate::outcome::Outcome;
 use crate::report::{Block, Report, Row};
+use crate::shapes::ON_CPU;
 use crate::storage::Storage;
-use crate::timing::{ROUNDS_TIME, Subject, time_in_turn, wall};
+use crate::timing::{Pace, Subject, time_in_turn, wall};
 
 /// Of the element-wise losses, which read any shape alike: 4 M elements.
 const ITEMS: [usize; 2] = [4096, 1024];
@@ -27,7 +28,7 @@ pub(crate) fn run(args: &Args, report: &mut Report) -> Outcome<()> {
         return Err("the CPU path computes from f32 arrays".into());
     }
     if args.losses.is_empty() {
-        for &shape in args.shapes_or(&SHAPES) {
+        for &shape in args.shapes_or(&ON_CPU) {
             for info in args.losses_or(&["cross_entropy"]) {
                 report.add(measure(&ctx, info, shape, args.repeat)?)?;
             }
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &Args, report: &mut Report) -> Outcome<()> {
         }
         return Ok(());
     }
-    for &shape in args.shapes_or(&SHAPES) {
+    for &shape in args.shapes_or(&ON_CPU) {
         for info in &args.losses {
             report.add(measure(&ctx, info, shape, args.repeat)?)?;
         }
@@ -69,7 +70,7 @@ fn measure(ctx: &Context, info: &'static LossInfo, shape: [usize; 2], repeat: us
             Ok(())
         })
     }));
-    let (rows, rounds) = time_in_turn(subjects, repeat, ROUNDS_TIME)?;
+    let (rows, rounds) = time_in_turn(subjects, Pace::new(repeat, true))?;
     Ok(Block { op: info.name.into(), shape, rounds, unit: "copy", notes: Vec::new(), rows })
 }
 

@@ -1,9 +1,10 @@
 //! Hand-written kernels that the crate is compared with: copies, the peer-shaped cross-entropy, the one written for speed alone.
 
-use deeploss::Output;
+use std::ops::Range;
+
 use deeploss::internals::TensorId;
 
-use crate::check::same_values;
+use crate::inputs::{Expected, Inputs};
 use crate::outcome::Outcome;
 use crate::resident::{Resident, VECTOR};
 use crate::storage::Storage;
@@ -60,12 +61,16 @@ impl Step {
         Self { pipeline, group, grid: grid(groups) }
     }
 
-    pub(crate) fn record(&self, encoder: &mut wgpu::CommandEncoder) {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+    pub(crate) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.group, &[]);
         pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
     }
+}
+
+/// A pass of its own.
+pub(crate) fn pass(encoder: &mut wgpu::CommandEncoder, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) {
+    record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
 }
 
 /// This number of workgroups, or a few more.
@@ -83,51 +88,59 @@ pub(crate) fn storage_buffer(bench: &Bench, label: &str, size: u64) -> wgpu::Buf
     })
 }
 
-/// One way to copy a buffer.
+/// One way to go over the vectors of a buffer: to copy it, or to read it alone.
 pub(crate) struct Copy {
     pub(crate) name: &'static str,
+    entry: &'static str,
     groups: u64,
     lanes: u64,
-    spacing: u64,
     span: u64,
-    step: u64,
 }
 
 impl Copy {
-    /// Adapters differ in which is fastest: small workgroups with a chunk each on CPU adapters, wide ones that walk in step on GPUs.
-    pub(crate) fn all(bytes: u64) -> [Self; 3] {
+    /// Those that may be the fastest. Small workgroups with a chunk each are slow on GPUs; on CPU adapters they are best but
+    /// for small buffers.
+    pub(crate) fn all(bytes: u64, on_cpu: bool) -> Vec<Self> {
         let vectors = bytes / VECTOR;
-        [
-            Self::chunks("chunks_of_8", vectors, 8),
-            Self::grid("grid_of_64", vectors, 64),
-            Self::grid("grid_of_256", vectors, 256),
-        ]
+        let mut copies = vec![Self::each("each_of_256", "each", vectors)];
+        if on_cpu {
+            let lanes = 8;
+            // lavapipe silently ends an invocation after 65 535 iterations.
+            let groups = vectors.div_ceil(lanes * 60_000).max(2048).min(vectors.div_ceil(lanes));
+            copies.push(Self { name: "chunks_of_8", entry: "chunks", groups, lanes, span: vectors.div_ceil(groups) });
+        }
+        copies
     }
 
-    fn chunks(name: &'static str, vectors: u64, lanes: u64) -> Self {
-        // lavapipe silently ends an invocation after 65 535 iterations.
-        let groups = vectors.div_ceil(lanes * 60_000).max(2048).min(vectors.div_ceil(lanes));
-        let span = vectors.div_ceil(groups);
-        Self { name, groups, lanes, spacing: span, span, step: lanes }
+    /// Not a copy, but half of it.
+    pub(crate) fn reading(bytes: u64) -> Self {
+        Self::each("each_of_256", "reading", bytes / VECTOR)
     }
 
-    fn grid(name: &'static str, vectors: u64, lanes: u64) -> Self {
-        let groups = vectors.div_ceil(lanes).min(MAX_GROUPS);
-        Self { name, groups, lanes, spacing: lanes, span: vectors, step: groups * lanes }
+    fn each(name: &'static str, entry: &'static str, vectors: u64) -> Self {
+        let lanes = 256;
+        Self { name, entry, groups: vectors.div_ceil(lanes), lanes, span: lanes }
     }
 
     pub(crate) fn bind(&self, bench: &Bench, source: &wgpu::Buffer, destination: &wgpu::Buffer) -> Step {
-        let constants = [("LANES", self.lanes), ("SPACING", self.spacing), ("SPAN", self.span), ("STEP", self.step)];
+        let grid_x = u64::from(grid(self.groups)[0]);
+        let constants = [("LANES", self.lanes), ("GRID_X", grid_x), ("SPAN", self.span)];
         let constants = constants.map(|(name, value)| (name, value as f64));
-        Step::new(bench, [COPY_WGSL, "copy"], &constants, &[(0, source), (1, destination)], self.groups)
+        Step::new(bench, [COPY_WGSL, self.entry], &constants, &[(0, source), (1, destination)], self.groups)
     }
 }
 
-/// The destination ends up with these bytes.
-pub(crate) fn check_copy(bench: &Bench, copy: &Step, expected: &[u8], destination: &wgpu::Buffer) -> Outcome<()> {
-    let copied = bench.read(destination, |encoder| {
+/// These ranges of the destination end up with the bytes of the source.
+pub(crate) fn check_copy(
+    bench: &Bench,
+    copy: &Step,
+    [source, destination]: [&wgpu::Buffer; 2],
+    ranges: &[Range<u64>],
+) -> Outcome<()> {
+    let expected = bench.read(source, ranges, |_| {})?;
+    let copied = bench.read(destination, ranges, |encoder| {
         encoder.clear_buffer(destination, 0, None);
-        copy.record(encoder);
+        pass(encoder, |pass| copy.record(pass));
     })?;
     if copied == expected { Ok(()) } else { Err("the copy differs".into()) }
 }
@@ -213,29 +226,33 @@ impl HandWritten {
         Some(Self { steps, total, rows: n, wants_grad, scratch_bytes: losses.size() + partial.size() })
     }
 
-    pub(crate) fn record(&self, encoder: &mut wgpu::CommandEncoder) {
-        self.steps.iter().for_each(|step| step.record(encoder));
+    pub(crate) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.steps.iter().for_each(|step| step.record(pass));
     }
 
     /// The results agree with a reference over the same rows, within ten times what is asked of the crate.
-    pub(crate) fn check(&self, bench: &Bench, resident: &Resident, reference: &Output) -> Outcome<()> {
-        let (Some(gradient), Some(expected), Some(loss)) =
-            (resident.get(TensorId::GradInput), &reference.grad_input, reference.scalar())
-        else {
-            return Err("no reference".into());
-        };
+    pub(crate) fn check(
+        &self,
+        bench: &Bench,
+        resident: &Resident,
+        inputs: &Inputs,
+        expected: &Expected,
+    ) -> Outcome<()> {
+        let gradient = resident.get(TensorId::GradInput).ok_or("no gradient")?;
         let tolerance = |largest| 10.0 * Storage::F32.tolerance(largest);
-        let total = bench.read(&self.total, |encoder| {
+        let whole = 0..self.total.size();
+        let total = bench.read(&self.total, std::slice::from_ref(&whole), |encoder| {
             encoder.clear_buffer(&self.total, 0, None);
             encoder.clear_buffer(gradient, 0, None);
-            self.record(encoder);
+            pass(encoder, |pass| self.record(pass));
         })?;
-        same_values(&Storage::F32.decode(&total), &[loss], tolerance)?;
+        expected.check_loss(&Storage::F32.decode(&total.concat()), tolerance)?;
         if self.wants_grad {
-            let got = Storage::F32.decode(&bench.read(gradient, |_| {})?);
-            let expected: Vec<f32> =
-                expected.iter().take(self.rows * expected.len() / expected.shape()[0]).copied().collect();
-            same_values(&got[..expected.len()], &expected, tolerance)?;
+            let compared = inputs.compared();
+            let ranges: Vec<_> = compared.iter().map(|rows| inputs.bytes(rows, Storage::F32)).collect();
+            for (rows, bytes) in compared.iter().zip(bench.read(gradient, &ranges, |_| {})?) {
+                expected.check_gradient(rows, &Storage::F32.decode(&bytes), tolerance)?;
+            }
         }
         Ok(())
     }

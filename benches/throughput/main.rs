@@ -7,13 +7,18 @@
 mod outcome;
 
 mod choice;
-mod report;
+mod rounds;
 mod storage;
+
+mod report;
+mod shapes;
 
 mod args;
 mod check;
-mod inputs;
+mod clock;
 mod plot;
+
+mod inputs;
 mod timing;
 
 mod resident;
@@ -26,17 +31,25 @@ mod cpu;
 mod overhead;
 mod sweep;
 
+mod goal;
+mod predictions;
+
+mod on_cpu_adapter;
+mod on_gpu;
+mod peers;
+
 mod goals;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use args::{Args, FEWER_ROWS, HELP, SHAPES, What};
+use args::{Args, HELP, What};
 use case::Question;
 use choice::MODES;
 use deeploss::Context;
 use outcome::Outcome;
 use report::Report;
+use storage::Storage;
 use timing::Bench;
 
 fn main() -> ExitCode {
@@ -69,8 +82,11 @@ fn run(args: &Args) -> Outcome<()> {
     }
     let mut bench = Bench::new(Context::new()?, args.repeat, args.calls)?;
     if args.what == What::Goals {
-        // Verdicts hang on the second digit.
-        bench.time = Duration::from_secs(4);
+        // Verdicts hang on the second digit, for which a GPU needs less time, and has more to measure.
+        bench.pace.time = Duration::from_millis(if bench.on_cpu { 4000 } else { 700 });
+    }
+    if args.profile && !bench.has_clock() {
+        return Err("`--profile` needs the device's own clock: this adapter has no timestamps (TIMESTAMP_QUERY)".into());
     }
     print_header(&bench);
     match args.what {
@@ -86,14 +102,24 @@ fn run(args: &Args) -> Outcome<()> {
 
 fn losses(bench: &Bench, args: &Args, report: &mut Report) -> Outcome<()> {
     let ways = args.ways();
-    let few = args.losses.is_empty() && bench.ctx.facts().is_some_and(|facts| facts.is_cpu);
-    for &shape in args.shapes_or(if few { &FEWER_ROWS } else { &SHAPES }) {
+    let defaults = default_shapes(bench, args);
+    for &shape in args.shapes_or(&defaults) {
         for info in args.losses_or(&[]) {
-            let question = Question { info, shape, ways: &ways, modes: &MODES, rivals: true };
+            let question = Question { info, shape, ways: &ways, modes: &MODES, rivals: true, profile: args.profile };
             report.add(question.measure(bench)?)?;
         }
     }
     if args.losses.is_empty() { overhead::run(bench, report) } else { Ok(()) }
+}
+
+fn default_shapes(bench: &Bench, args: &Args) -> Vec<[usize; 2]> {
+    if bench.on_cpu {
+        return if args.losses.is_empty() { shapes::FEWER_ROWS } else { shapes::ON_CPU }.into();
+    }
+    // The widest storage fills the bytes: storages are compared on the same elements.
+    let widest = args.storages.iter().copied().max_by_key(|storage| storage.size()).unwrap_or(Storage::F32);
+    let bytes = bench.logit_bytes(args.mib, 0);
+    shapes::classes(widest).iter().map(|&classes| shapes::filling(bytes, widest, classes)).collect()
 }
 
 fn print_header(bench: &Bench) {
@@ -104,5 +130,7 @@ fn print_header(bench: &Bench) {
         println!("binding   {} bytes at most", facts.max_binding);
     }
     println!("features  {:?}", bench.device.features());
-    println!("time      wall clock from recording to the end of the wait, {} call(s) in a submit", bench.calls);
+    let clock =
+        if bench.has_clock() { "timestamps of the device around" } else { "wall clock of recording and running" };
+    println!("time      {clock} {} call(s), divided by their number", bench.calls);
 }

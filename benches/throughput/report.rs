@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::outcome::Outcome;
+use crate::rounds::Rounds;
 
 /// How rows are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,10 +18,13 @@ pub(crate) enum Layout {
 /// Ends the name of a strategy that the plan did not choose.
 pub(crate) const FORCED: &str = " (forced)";
 
+/// The library of a row that tells of one dispatch of the call above it; its label stands in place of a strategy.
+pub(crate) const DISPATCH: &str = "dispatch";
+
 /// One measurement.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
-    /// Who computes: deeploss, copy, peer, fast, memcpy, wgpu.
+    /// Who computes: deeploss, dispatch, copy, read, peer, fast, memcpy, wgpu.
     pub(crate) library: &'static str,
     /// What.
     pub(crate) mode: &'static str,
@@ -37,11 +41,17 @@ pub(crate) struct Row {
     pub(crate) scratch_bytes: u64,
     /// What the device's allocator says that both take, where it does.
     pub(crate) allocated_bytes: Option<u64>,
-    /// Seconds.
+    /// Of a dispatch.
+    pub(crate) workgroups: u64,
+    /// Seconds, by the device's clock where it has one.
     pub(crate) median: f64,
     pub(crate) min: f64,
+    /// Median seconds by the wall clock.
+    pub(crate) wall: f64,
     /// Of the medians.
     pub(crate) ratio: f64,
+    /// Seconds that the best baseline would take for the same bytes.
+    pub(crate) floor: f64,
 }
 
 impl Row {
@@ -57,9 +67,12 @@ impl Row {
             tensor_bytes: 0,
             scratch_bytes: 0,
             allocated_bytes: None,
+            workgroups: 0,
             median: f64::NAN,
             min: f64::NAN,
+            wall: f64::NAN,
             ratio: f64::NAN,
+            floor: f64::NAN,
         }
     }
 
@@ -75,6 +88,11 @@ impl Row {
     pub(crate) fn gb_per_s(&self) -> f64 {
         1e-9 * self.bytes as f64 / self.median
     }
+
+    /// Time as a multiple of the least.
+    pub(crate) fn ratio_to_floor(&self) -> f64 {
+        if self.floor > 0.0 { self.median / self.floor } else { f64::NAN }
+    }
 }
 
 /// Measurements of one loss on one shape, which were taken in turn.
@@ -82,7 +100,7 @@ impl Row {
 pub(crate) struct Block {
     pub(crate) op: String,
     pub(crate) shape: [usize; 2],
-    pub(crate) rounds: usize,
+    pub(crate) rounds: Rounds,
     /// What the ratios are multiples of.
     pub(crate) unit: &'static str,
     pub(crate) notes: Vec<String>,
@@ -96,7 +114,7 @@ impl Block {
 }
 
 const CSV_HEADER: &str = "library,op,mode,N,C,ms_median,ms_min,GB/s,ratio_to_copy,\
-    dtype,strategy,rounds,tensor_bytes,scratch_bytes,allocated_bytes";
+    dtype,strategy,rounds,tensor_bytes,scratch_bytes,allocated_bytes,ms_wall,ms_floor,ratio_to_floor,workgroups,spoiled_rounds";
 
 /// Where measurements go as they come.
 pub(crate) struct Report {
@@ -127,7 +145,7 @@ impl Report {
         }
         match self.layout {
             Layout::Blocks => print_block(&block),
-            Layout::Table | Layout::Markdown => eprintln!("{} ({n}, {c}), {} rounds", block.op, block.rounds),
+            Layout::Table | Layout::Markdown => eprintln!("{} ({n}, {c}), {}", block.op, block.rounds),
         }
         self.blocks.push(block);
         Ok(())
@@ -152,14 +170,17 @@ impl Report {
             "strategy",
             "ms",
             "ms min",
+            "ms wall",
             "GB/s",
             "x copy",
+            "ms floor",
+            "x floor",
             "MiB",
             "scratch KiB",
         ];
         let line = |block: &Block, row: &Row| {
             let [n, c] = block.shape;
-            vec![
+            [
                 block.op.clone(),
                 n.to_string(),
                 c.to_string(),
@@ -167,13 +188,10 @@ impl Report {
                 row.library.into(),
                 row.mode.into(),
                 row.strategy.clone(),
-                format!("{:.4}", 1e3 * row.median),
-                format!("{:.4}", 1e3 * row.min),
-                number(row.gb_per_s(), 2),
-                number(row.ratio, 2),
-                number(row.tensor_bytes as f64 / 1_048_576.0, 1),
-                number(row.scratch_bytes as f64 / 1024.0, 1),
             ]
+            .into_iter()
+            .chain(figures(row))
+            .collect()
         };
         let rows: Vec<_> = self.blocks.iter().flat_map(|b| b.rows.iter().map(move |row| line(b, row))).collect();
         println!("\n{}", table(&header, &rows, self.layout == Layout::Markdown));
@@ -187,6 +205,21 @@ impl Report {
     }
 }
 
+/// What every table tells of a row.
+fn figures(row: &Row) -> [String; 9] {
+    [
+        format!("{:.4}", 1e3 * row.median),
+        format!("{:.4}", 1e3 * row.min),
+        number(1e3 * row.wall, 4),
+        number(row.gb_per_s(), 2),
+        number(row.ratio, 2),
+        number(1e3 * row.floor, 4),
+        number(row.ratio_to_floor(), 2),
+        number(row.tensor_bytes as f64 / 1_048_576.0, 1),
+        number(row.scratch_bytes as f64 / 1024.0, 1),
+    ]
+}
+
 /// Empty where there is nothing to tell.
 fn number(value: f64, digits: usize) -> String {
     if value.is_finite() && value != 0.0 { format!("{value:.digits$}") } else { String::new() }
@@ -194,39 +227,61 @@ fn number(value: f64, digits: usize) -> String {
 
 fn csv_line(block: &Block, row: &Row) -> String {
     let [n, c] = block.shape;
+    let Rounds { kept, spoiled } = block.rounds;
     let Row { library, mode, dtype, strategy, tensor_bytes, scratch_bytes, .. } = row;
-    let (median, min) = (1e3 * row.median, 1e3 * row.min);
+    let (median, min, wall) = (1e3 * row.median, 1e3 * row.min, number(1e3 * row.wall, 5));
     let (speed, ratio) = (number(row.gb_per_s(), 3), number(row.ratio, 3));
+    let (floor, ratio_to_floor) = (number(1e3 * row.floor, 5), number(row.ratio_to_floor(), 3));
     let allocated = row.allocated_bytes.map(|bytes| bytes.to_string()).unwrap_or_default();
+    let workgroups = number(row.workgroups as f64, 0);
     format!(
-        "{library},{},{mode},{n},{c},{median:.4},{min:.4},{speed},{ratio},\
-         {dtype},{strategy},{},{tensor_bytes},{scratch_bytes},{allocated}",
-        block.op, block.rounds
+        "{library},{},{mode},{n},{c},{median:.5},{min:.5},{speed},{ratio},\
+         {dtype},{strategy},{kept},{tensor_bytes},{scratch_bytes},{allocated},\
+         {wall},{floor},{ratio_to_floor},{workgroups},{spoiled}",
+        block.op
     )
 }
 
 fn print_block(block: &Block) {
     let [n, c] = block.shape;
-    println!("\n{} ({n}, {c}), {} rounds", block.op, block.rounds);
+    println!("\n{} ({n}, {c}), {}", block.op, block.rounds);
     let unit = format!("x {}", block.unit);
-    println!(
-        "  {:36} {:>10} {:>10} {:>8} {:>8} {:>8} {:>11}",
-        "", "ms median", "ms min", "GB/s", unit, "MiB", "scratch KiB"
-    );
-    for row in &block.rows {
+    let titles = ["ms median", "ms min", "ms wall", "GB/s", &unit, "ms floor", "x floor", "MiB", "scratch KiB"];
+    let line = |name: &str, cells: &[&str]| {
+        let widths = [10, 10, 10, 8, 8, 9, 8, 8, 11];
+        let cells: String = cells.iter().zip(widths).map(|(cell, width)| format!(" {cell:>width$}")).collect();
+        println!("  {name:36}{cells}");
+    };
+    line("", &titles);
+    for row in block.rows.iter().filter(|row| row.library != DISPATCH) {
         let name = [if row.library == "deeploss" { "" } else { row.library }, row.mode, row.dtype, &row.strategy];
         let name = name.into_iter().filter(|part| !part.is_empty() && *part != "f32").collect::<Vec<_>>().join(" ");
-        println!(
-            "  {name:36} {:10.4} {:10.4} {:>8} {:>8} {:>8} {:>11}",
-            1e3 * row.median,
-            1e3 * row.min,
-            number(row.gb_per_s(), 2),
-            number(row.ratio, 2),
-            number(row.tensor_bytes as f64 / 1_048_576.0, 1),
-            number(row.scratch_bytes as f64 / 1024.0, 1)
-        );
+        line(&name, &figures(row).each_ref().map(String::as_str));
     }
     block.notes.iter().for_each(|note| println!("  {note}"));
+    if block.rows.iter().any(|row| row.library == DISPATCH) {
+        print_dispatches(block);
+    }
+}
+
+/// What each dispatch of a call takes of its time. Together they can take more than the call, in which neighbours overlap.
+fn print_dispatches(block: &Block) {
+    let mut call = None;
+    let mut rows = Vec::new();
+    for row in &block.rows {
+        let (name, workgroups, whole) = match (row.library, call) {
+            ("deeploss", _) => {
+                call = Some(row);
+                (format!("{} {} {}", row.mode, row.dtype, row.strategy), String::new(), row)
+            }
+            (DISPATCH, Some(call)) => (format!("  {}", row.strategy), row.workgroups.to_string(), call),
+            _ => continue,
+        };
+        let share = format!("{:.1}", 100.0 * row.median / whole.median);
+        rows.push(vec![name, workgroups, format!("{:.2}", 1e6 * row.median), number(row.ratio, 3), share]);
+    }
+    let header = ["call, and its dispatches", "workgroups", "us", &format!("x {}", block.unit), "% of the call"];
+    println!("\n{}", table(&header, &rows, false));
 }
 
 /// Aligned columns, numbers to the right; with bars it is Markdown too.

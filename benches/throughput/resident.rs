@@ -2,7 +2,6 @@
 
 use deeploss::internals::{OwnedTensors, TensorId};
 use deeploss::{Buffers, Loss, Plan, Target};
-use wgpu::util::{BufferInitDescriptor, DeviceExt};
 
 use crate::storage::Storage;
 use crate::timing::Bench;
@@ -15,7 +14,8 @@ pub(crate) struct Resident {
 }
 
 impl Resident {
-    /// Inputs with the host's values, outputs empty. A loss with more tensors needs a line here.
+    /// Inputs with the host's values, over and over where the plan asks for more of them; outputs empty. A loss with more tensors
+    /// needs a line here.
     pub(crate) fn upload(bench: &Bench, loss: &dyn Loss, host: &OwnedTensors, plan: &Plan, storage: Storage) -> Self {
         let host = host.view();
         // An ignored index may exceed the 32 bits of a label; then the lowest one stands for it.
@@ -38,13 +38,16 @@ impl Resident {
         };
         // Weights that are options of the loss are its own affair; of anything else that is left out, `bind` complains.
         let buffers = plan.sizes().iter().filter_map(|&(tensor, size)| {
-            let mut bytes = contents(tensor)?;
-            bytes.resize(size.next_multiple_of(VECTOR) as usize, 0);
-            let buffer = bench.device.create_buffer_init(&BufferInitDescriptor {
+            let bytes = contents(tensor)?;
+            let buffer = bench.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(tensor.name()),
-                contents: &bytes,
+                size: size.next_multiple_of(VECTOR),
                 usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: !bytes.is_empty(),
             });
+            if !bytes.is_empty() {
+                fill(&buffer, &bytes);
+            }
             Some((tensor, size, buffer))
         });
         Self { buffers: buffers.collect() }
@@ -64,4 +67,16 @@ impl Resident {
     pub(crate) fn buffers(&self) -> Buffers<'_> {
         Buffers::from_fn(|tensor| self.range(tensor))
     }
+}
+
+/// A mapped buffer with these bytes over and over.
+fn fill(buffer: &wgpu::Buffer, bytes: &[u8]) {
+    if let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() {
+        let size = view.len();
+        for start in (0..size).step_by(bytes.len()) {
+            let part = bytes.len().min(size - start);
+            view.slice(start..start + part).copy_from_slice(&bytes[..part]);
+        }
+    }
+    buffer.unmap();
 }

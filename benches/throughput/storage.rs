@@ -26,6 +26,11 @@ impl Storage {
         }
     }
 
+    /// Bytes of an element.
+    pub(crate) fn size(self) -> usize {
+        if self == Self::F32 { 4 } else { 2 }
+    }
+
     /// A problem with input and gradient in this storage.
     pub(crate) fn ask(self, problem: Problem) -> Problem {
         let dtype = match self {

@@ -16,10 +16,11 @@ const CLASSES: [usize; 21] = [
     262_144,
 ];
 const MAX_ROWS: usize = 131_072;
+/// On CPU adapters.
 const MIB: usize = 16;
 
 pub(crate) fn over_classes(bench: &Bench, args: &Args, report: &mut Report) -> Outcome<()> {
-    let bytes = args.mib.unwrap_or(MIB) << 20;
+    let bytes = bench.logit_bytes(args.mib, MIB);
     let shapes: Vec<_> = CLASSES.iter().map(|&c| [(bytes / (4 * c)).max(1), c]).collect();
     let axis = Axis { name: "C", of: |block| block.shape[1], legend: SeriesLabelPosition::UpperRight };
     run(bench, args, report, &shapes, &axis)
@@ -43,7 +44,9 @@ fn run(bench: &Bench, args: &Args, report: &mut Report, shapes: &[[usize; 2]], a
             continue;
         }
         for &info in &infos {
-            report.add(Question { info, shape, ways: &ways, modes: &MODES, rivals: true }.measure(bench)?)?;
+            report.add(
+                Question { info, shape, ways: &ways, modes: &MODES, rivals: true, profile: false }.measure(bench)?,
+            )?;
         }
     }
     match &args.svg {
@@ -56,7 +59,7 @@ fn run(bench: &Bench, args: &Args, report: &mut Report, shapes: &[[usize; 2]], a
 fn lines(blocks: &[Block], axis: &Axis) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for block in blocks {
-        for row in block.rows.iter().filter(|row| row.library != "copy" && row.ratio.is_finite()) {
+        for row in block.rows.iter().filter(|row| !["copy", "read"].contains(&row.library) && row.ratio.is_finite()) {
             let library = if row.library == "deeploss" { "" } else { row.library };
             let forced = if row.is_forced() { row.strategy.as_str() } else { "" };
             let name = [library, block.op.as_str(), row.mode, row.dtype, forced];

@@ -4,6 +4,8 @@
 override LANES: u32 = 1u;
 override WORKGROUP: u32 = 64u;
 
+const GROUPS_MEET = false;
+
 var<private> lane: u32;
 
 // The group that this invocation belongs to; sets `lane` and `zero`.
@@ -13,26 +15,6 @@ fn enter_group(workgroup: u32, invocation: u32) -> u32 {
     return workgroup * WORKGROUP + invocation;
 }
 
-fn group_sum(v: f32) -> f32 {
-    return v;
-}
-
-fn group_max(v: f32) -> f32 {
-    return v;
-}
-
-fn group_sum_u(v: u32) -> u32 {
-    return v;
-}
-
-fn group_min_u(v: u32) -> u32 {
-    return v;
-}
-
-fn group_max_u(v: u32) -> u32 {
-    return v;
-}
-
-fn group_or(v: u32) -> u32 {
+fn reduce_lanes(op: u32, v: u32) -> u32 {
     return v;
 }

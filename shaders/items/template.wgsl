@@ -8,13 +8,19 @@
 //
 // A tensor that a call does not have is not bound: the file `none` of its folder is linked.
 //
-// A dispatch takes the items from `first_row`, a multiple of `chunk`, to `item_count`. A group takes `chunk` consecutive items, two
-// fours per lane and step: eight independent items hide each other's latency. The loss file supplies
+// A dispatch takes the items from `first_row`, a multiple of `chunk`, to `item_count`. A group takes `chunk` consecutive items, in
+// blocks of two steps: two fours per lane and step. All of a block is loaded before any of it is used, so that a lane waits for memory
+// once, and many loads are under way at a time. The plan keeps chunks short: GPUs hide what a lane waits for behind other groups. The
+// loss file supplies
 //   struct Params                        its options, which it reads from `params`
 //   fn item(in: Item) -> ItemGrad        one item
 //
 // First everything is computed with `assume_finite` set (lib/ieee.wgsl): plain float arithmetic. The inputs are looked at on the
 // way; a chunk with anything infinite, NaN or out of proportion is then computed once more, with exact arithmetic.
+//
+// How far a sum may be off, in units of 2^-24 of the sum of the losses' magnitudes: the 16 losses of a lane's block are added in 4
+// levels; blocks are compensated, but for 1 rounding at their end; a workgroup adds its lanes in at most 10 levels. reduce/ adds
+// the sums of the chunks likewise. No term grows with the number of items.
 
 struct Broadcast {
     dims: vec4<u32>,            // the items' shape, outermost first
@@ -52,7 +58,7 @@ struct ItemGrad {
 override HAS_MASK: bool = false;
 // The losses are combined into one.
 override REDUCED: bool = false;
-// All eight items of every lane and step exist.
+// All items of every lane's blocks exist.
 override WHOLE: bool = false;
 
 // A copy of the uniform's, see `zero`.
@@ -60,8 +66,7 @@ var<private> params: Params;
 
 // 2^23: up to here products of an input, a target and weights stay far from infinity.
 const FINITE_BITS = 0x4b000000u;
-// Steps of a lane whose losses are summed before the sum is compensated.
-const RUN = 8u;
+const NEG_FINITE_BITS = 0xcb000000u;
 
 struct Scale {
     factor: f32,
@@ -76,12 +81,73 @@ fn reduction_scale() -> Scale {
     return Scale(upstream() / divisor, 0u);
 }
 
+// What is read of items i .. i + 3. Those past the last repeat earlier ones.
+struct Four {
+    i: u32,
+    x: vec4<u32>,
+    second: vec4<u32>,
+    t: vec4<u32>,
+    w: vec4<f32>,
+    pos_weight: vec4<f32>,
+    upstream: vec4<f32>,
+}
+
+// A step of a lane.
+struct Step {
+    fours: vec2<u32>,
+    a: Four,
+    b: Four,
+}
+
+fn load_four_items(i: u32, x: vec4<u32>, t: vec4<u32>) -> Four {
+    return Four(i, x, load_second(i), t, load_weight(i), load_pos_weight(i), upstream_four(i));
+}
+
+fn load_step(q: u32) -> Step {
+    let fours = lane_fours(q);
+    let x = load_input(fours);
+    let t = load_target(fours);
+    return Step(fours, load_four_items(4u * fours.x, x.a, t.a), load_four_items(4u * fours.y, x.b, t.b));
+}
+
+// What a lane has seen of its inputs: of the numbers without a sign the largest, of those with one the largest magnitude.
+struct Seen {
+    positive: vec4<i32>,
+    negative: vec4<u32>,
+    nan_mask: vec4<u32>,    // the items' own demand for exact arithmetic
+}
+
+// As signed integers the bits of numbers without a sign are in order, and above all others; as unsigned ones, those with a sign.
+fn see_bits(seen: Seen, bits: vec4<u32>) -> Seen {
+    return Seen(max(seen.positive, bitcast<vec4<i32>>(bits)), max(seen.negative, bits), seen.nan_mask);
+}
+
+fn see(seen: Seen, four: Four) -> Seen {
+    if (HAS_MASK) {
+        let counts = four.second == vec4<u32>(0u);
+        let with_input = see_bits(seen, select(vec4<u32>(0u), four.x, counts));
+        return see_bits(with_input, select(vec4<u32>(0u), four.t, counts));
+    }
+    let both = see_bits(see_bits(seen, four.x), four.t);
+    if (HAS_SECOND) {
+        return see_bits(both, four.second);
+    }
+    return both;
+}
+
+fn out_of_proportion(seen: Seen) -> bool {
+    let positive = max(max(seen.positive.x, seen.positive.y), max(seen.positive.z, seen.positive.w));
+    let negative = max(max(seen.negative.x, seen.negative.y), max(seen.negative.z, seen.negative.w));
+    let nan_mask = (seen.nan_mask.x | seen.nan_mask.y) | (seen.nan_mask.z | seen.nan_mask.w);
+    return positive >= i32(FINITE_BITS) || negative >= NEG_FINITE_BITS || nan_mask != 0u;
+}
+
 // Four items' gradients and losses.
 struct FourGrads {
     loss: vec4<u32>,
     dx: vec4<u32>,
     d_second: vec4<u32>,
-    largest: vec4<u32>,     // at least FINITE_BITS where an item needs exact arithmetic
+    nan_mask: vec4<u32>,
 }
 
 fn item_grad(in: Item, nan_mask: u32) -> ItemGrad {
@@ -94,59 +160,48 @@ fn item_grad(in: Item, nan_mask: u32) -> ItemGrad {
     return one;
 }
 
-// Items i .. i + 3.
-fn grads_of_four(x: vec4<u32>, t: vec4<u32>, i: u32, scale: Scale) -> FourGrads {
-    let second = load_second(i);
-    let w = load_weight(i);
-    let p = load_pos_weight(i);
+fn grads_of_four(in: Four, scale: Scale) -> FourGrads {
     let every = select(scale.nan_mask, 0u, assume_finite);
-    let a = item_grad(Item(x.x, second.x, t.x, w.x, p.x), every);
-    let b = item_grad(Item(x.y, second.y, t.y, w.y, p.y), every);
-    let c = item_grad(Item(x.z, second.z, t.z, w.z, p.z), every);
-    let d = item_grad(Item(x.w, second.w, t.w, w.w, p.w), every);
-    let g = scale.factor * upstream_four(i);
+    let a = item_grad(Item(in.x.x, in.second.x, in.t.x, in.w.x, in.pos_weight.x), every);
+    let b = item_grad(Item(in.x.y, in.second.y, in.t.y, in.w.y, in.pos_weight.y), every);
+    let c = item_grad(Item(in.x.z, in.second.z, in.t.z, in.w.z, in.pos_weight.z), every);
+    let d = item_grad(Item(in.x.w, in.second.w, in.t.w, in.w.w, in.pos_weight.w), every);
+    let g = scale.factor * in.upstream;
     let dx = g * vec4<f32>(a.dx, b.dx, c.dx, d.dx);
     let d_second = g * vec4<f32>(a.d_second, b.d_second, c.d_second, d.d_second);
     let nan_mask = vec4<u32>(a.nan_mask, b.nan_mask, c.nan_mask, d.nan_mask);
     let nan_mask_second = vec4<u32>(a.nan_mask_second, b.nan_mask_second, c.nan_mask_second, d.nan_mask_second);
-    var largest = max(x & vec4<u32>(ABS_BITS), t & vec4<u32>(ABS_BITS));
-    if (HAS_MASK) {
-        largest = select(largest, vec4<u32>(0u), second != vec4<u32>(0u));
-    } else {
-        largest = max(largest, second & vec4<u32>(ABS_BITS));
-    }
     return FourGrads(
         vec4<u32>(a.loss, b.loss, c.loss, d.loss),
         bitcast<vec4<u32>>(dx) | nan_mask,
         bitcast<vec4<u32>>(d_second) | nan_mask_second,
-        largest | nan_mask,
+        nan_mask,
     );
 }
 
-// A step of a lane: two fours, computed and stored; what is left are their losses.
-struct Step {
-    i: vec2<u32>,           // the first item of each four
+// What is left of a step once its gradients are stored: its losses, 0 in place of those past the last.
+struct Losses {
     a: vec4<u32>,
     b: vec4<u32>,
-    largest: vec4<u32>,
+    nan_mask: vec4<u32>,
 }
 
-fn grads_of_step(q: u32, scale: Scale) -> Step {
-    let fours = lane_fours(q);
-    let x = load_input(fours);
-    let t = load_target(fours);
-    let i = 4u * fours;
-    let a = grads_of_four(x.a, t.a, i.x, scale);
-    let b = grads_of_four(x.b, t.b, i.y, scale);
+fn take_step(step: Step, scale: Scale) -> Losses {
+    let a = grads_of_four(step.a, scale);
+    let b = grads_of_four(step.b, scale);
     if (WANT_GRAD) {
-        store_grad_input(fours, Eight(a.dx, b.dx));
+        store_grad_input(step.fours, Eight(a.dx, b.dx));
     }
     if (WANT_GRAD_SECOND) {
-        store_grad_second(fours, Eight(a.d_second, b.d_second));
+        store_grad_second(step.fours, Eight(a.d_second, b.d_second));
     }
-    store_losses(i.x, a.loss);
-    store_losses(i.y, b.loss);
-    return Step(i, a.loss, b.loss, max(a.largest, b.largest));
+    store_losses(step.a.i, a.loss);
+    store_losses(step.b.i, b.loss);
+    return Losses(existing(step.a.i, a.loss), existing(step.b.i, b.loss), a.nan_mask | b.nan_mask);
+}
+
+fn sum_of_step(losses: Losses) -> vec4<f32> {
+    return bitcast<vec4<f32>>(losses.a) + bitcast<vec4<f32>>(losses.b);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -159,39 +214,38 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
     let scale = reduction_scale();
 
     var sum = empty_sum();
-    var largest = vec4<u32>(scale.nan_mask);
+    var seen = Seen(vec4<i32>(0), vec4<u32>(0u), vec4<u32>(scale.nan_mask));
     assume_finite = true;
-    for (var q = lane_start(start); q < end; ) {
-        let pause = min(q + RUN * 2u * LANES, end);
-        var run = vec4<f32>(0.0);
-        loop {
-            let step = grads_of_step(q, scale);
-            largest = max(largest, step.largest);
-            run += bitcast<vec4<f32>>(existing(step.i.x, step.a)) + bitcast<vec4<f32>>(existing(step.i.y, step.b));
-            q += 2u * LANES;
-            if (q >= pause) {
-                break;
-            }
-        }
-        sum = add_value(sum, (run.x + run.y) + (run.z + run.w));
+    for (var q = lane_start(start); q < end; q += 4u * LANES) {
+        let first = load_step(q);
+        let second = load_step(q + 2u * LANES);
+        seen = see(see(see(see(seen, first.a), first.b), second.a), second.b);
+        let a = take_step(first, scale);
+        let b = take_step(second, scale);
+        seen.nan_mask |= a.nan_mask | b.nan_mask;
+        let four = sum_of_step(a) + sum_of_step(b);
+        sum = add_value(sum, (four.x + four.y) + (four.z + four.w));
     }
     assume_finite = false;
-    let most = max(max(largest.x, largest.y), max(largest.z, largest.w));
-    let needs_exact = most >= FINITE_BITS || (REDUCED && (bitcast<u32>(sum.hi) & ABS_BITS) >= HUGE_BITS);
-    let exact = group_or(select(0u, 1u, needs_exact)) != 0u;
-    if (exact) {
-        sum = empty_sum();
-    }
-    for (var q = select(end, lane_start(start), exact); q < end; q += 2u * LANES) {
-        let step = grads_of_step(q, scale);
-        sum = add_four_items(sum, step.a, step.i.x);
-        sum = add_four_items(sum, step.b, step.i.y);
-    }
-    if (!REDUCED) {
+    let plain = sum.hi + sum.lo;
+    let needs_exact = out_of_proportion(seen) || (REDUCED && (bitcast<u32>(plain) & ABS_BITS) >= HUGE_BITS);
+    let exact = any_lane(needs_exact);
+    if (!REDUCED && !exact) {
         return;
     }
-    let total = join_sums(sum);
-    if (invocation == 0u) {
+    // In an ordinary chunk there is nothing to tell besides the sum.
+    var total = PartialSum(group_sum(plain), 0.0, 0u, 0u, NO_ITEM);
+    if (exact) {
+        sum = empty_sum();
+        for (var q = lane_start(start); q < end; q += 2u * LANES) {
+            let step = load_step(q);
+            let losses = take_step(step, scale);
+            sum = add_four_items(sum, losses.a, step.a.i);
+            sum = add_four_items(sum, losses.b, step.b.i);
+        }
+        total = join_sums(sum, group_or(sum.flags), true);
+    }
+    if (REDUCED && invocation == 0u) {
         // `add_item` keeps the sum scaled.
         store_sum(group, total, exact);
     }
@@ -211,9 +265,5 @@ fn add_four_items(sum: PartialSum, loss: vec4<u32>, i: u32) -> PartialSum {
 }
 
 fn add_item(sum: PartialSum, bits: u32, i: u32) -> PartialSum {
-    if (i >= u.dispatch.item_count) {
-        return sum;
-    }
-    let one = sum_of_item(bits, i);
-    return add_sums(merge_flags(sum, one), one, true);
+    return collect(sum, sum_of_item(bits, i), true);
 }

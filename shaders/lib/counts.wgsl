@@ -5,20 +5,21 @@
 override WEIGHS_MEAN: bool = false;     // class weights count
 override HAS_LABELS: bool = false;      // targets are class indices
 
-// As bits.
-fn counts(label_bits: u32, row: u32) -> u32 {
-    var w = 1.0;
-    if (HAS_LABELS) {
-        let label = read_label(label_bits);
-        if (label.state == IGNORED) {
-            return 0u;
-        }
-        if (WEIGHS_MEAN && label.state == COUNTS) {
-            w = class_weight(label.class_index);
-        }
+// Of four rows, as bits. Without a branch: loads under a condition would wait for each other.
+fn counts_of_four(labels: vec4<u32>, rows: vec4<u32>) -> vec4<u32> {
+    var w = vec4<f32>(1.0);
+    if (WEIGHS_MEAN) {
+        let valid = labels < vec4<u32>(u.dispatch.classes);
+        let c = select(vec4<u32>(0u), labels, valid);
+        w = select(w, vec4<f32>(class_weight(c.x), class_weight(c.y), class_weight(c.z), class_weight(c.w)), valid);
     }
     if (HAS_SAMPLE_WEIGHT) {
-        w *= sample_weight_of(row);
+        w *= vec4<f32>(
+            sample_weight_of(rows.x), sample_weight_of(rows.y), sample_weight_of(rows.z), sample_weight_of(rows.w));
     }
-    return bitcast<u32>(w);
+    return select(bitcast<vec4<u32>>(w), vec4<u32>(0u), vec4<bool>(HAS_LABELS) & are_ignored(labels));
+}
+
+fn counts(label_bits: u32, row: u32) -> u32 {
+    return counts_of_four(vec4<u32>(label_bits), vec4<u32>(row)).x;
 }

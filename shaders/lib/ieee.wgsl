@@ -52,19 +52,41 @@ fn x_relu(a: u32) -> u32 {
     return select(0u, a, x_positive(a) || (!assume_finite && is_nan(a)));
 }
 
+// Sigmoid and softplus of v and of -v, which share one exp and one division.
+struct Logistic {
+    v: f32,         // finite: in place of an infinity the largest number, of NaN 0
+    p: f32,         // sigmoid(v)
+    q: f32,         // sigmoid(-v)
+    rest: f32,      // log1p(exp(-|v|)): softplus(v) is this and max(v, 0)
+}
+
+fn logistic(a: u32) -> Logistic {
+    let infinite = !assume_finite && (a & ABS_BITS) == INF_BITS;
+    let v = select(finite_or_zero(a), bitcast<f32>((a & 0x80000000u) | 0x7f7fffffu), infinite);
+    let e = exp_twice(-0.5 * abs(v));
+    let large = 1.0 / (1.0 + e);
+    let small = e * large;
+    return Logistic(v, select(small, large, v >= 0.0), select(large, small, v >= 0.0), log1p_unit(e));
+}
+
+// Of -v.
+fn opposite(given: Logistic) -> Logistic {
+    return Logistic(-given.v, given.q, given.p, given.rest);
+}
+
+// log(1 + exp a), given the logistic of a.
+fn softplus_bits(a: u32, given: Logistic) -> u32 {
+    return select(bitcast<u32>(max(given.v, 0.0) + given.rest), x_relu(a), infinite_or_nan(a));
+}
+
 // log(1 + exp a).
 fn x_softplus(a: u32) -> u32 {
-    let v = finite_or_zero(a);
-    let finite = bitcast<u32>(max(v, 0.0) + log1p_series(exp_twice(-0.5 * abs(v))));
-    return select(finite, x_relu(a), infinite_or_nan(a));
+    return softplus_bits(a, logistic(a));
 }
 
 // 1 / (1 + exp(-a)), 0.5 for NaN (the caller makes the result NaN by a mask).
 fn sigmoid(a: u32) -> f32 {
-    let infinite = !assume_finite && (a & ABS_BITS) == INF_BITS;
-    let v = select(finite_or_zero(a), bitcast<f32>((a & 0x80000000u) | 0x7f7fffffu), infinite);
-    let e = exp_twice(-0.5 * abs(v));
-    return select(e, 1.0, v >= 0.0) / (1.0 + e);
+    return logistic(a).p;
 }
 
 fn nan_mask_of(a: u32) -> u32 {

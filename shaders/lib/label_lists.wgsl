@@ -6,5 +6,5 @@ const BAD_LIST = 0xffffffffu;
 
 // Four labels of the list from place k on; END past the row.
 fn labels_from(at: u32, k: u32) -> vec4<u32> {
-    return select(target_four(at, k), vec4<u32>(END), vec4<u32>(k) + IN_FOUR >= vec4<u32>(u.dispatch.classes));
+    return select(target_values(at, vec4<u32>(k) + IN_FOUR), vec4<u32>(END), vec4<u32>(k) + IN_FOUR >= vec4<u32>(u.dispatch.classes));
 }

@@ -13,8 +13,17 @@ struct Label {
     state: u32,
 }
 
+// Which of four labels are ignored.
+fn are_ignored(bits: vec4<u32>) -> vec4<bool> {
+    if (!HAS_IGNORE) {
+        return vec4<bool>(false);
+    }
+    let ignore = bitcast<vec4<u32>>(u.dispatch.ignore);
+    return (bits == ignore.xxxx) | (bits == ignore.yyyy) | (bits == ignore.zzzz) | (bits == ignore.wwww);
+}
+
 fn read_label(bits: u32) -> Label {
-    if (HAS_IGNORE && any(vec4<i32>(bitcast<i32>(bits)) == u.dispatch.ignore)) {
+    if (are_ignored(vec4<u32>(bits)).x) {
         return Label(0u, IGNORED);
     }
     if (bits >= u.dispatch.classes) {

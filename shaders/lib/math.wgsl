@@ -37,24 +37,7 @@ fn ordinary(bits: u32) -> f32 {
     return bitcast<f32>(min(bits, 0xff7fffffu));
 }
 
-// exp(2 h) for 2 h <= 88, 1.2 ULP; exactly 0 below exp(-88).
-// Half the argument, because the difference of two finite floats may overflow while half of it cannot.
-// Cody-Waite: 2h = k ln 2 + 2r with ln 2 / 2 = 355/1024 - 1.0609722e-4 (k * 355/1024 is exact), then
-// 1 + 2r + r^2 q(r), where q is the polynomial of degree 4 whose largest relative error on |r| <= ln 2 / 4 is least: 3.1e-9.
-fn exp_twice4(h: vec4<f32>) -> vec4<f32> {
-    // At the bound k is -127.
-    let a = max(h, vec4<f32>(-44.0));
-    let k = round(a * 2.885390082);
-    let r = opaque4(a - k * 0.3466796875) + k * 1.06097220e-4;
-    var q = r * 0.088413057 + 0.26779984;
-    q = q * r + 0.66669425;
-    q = q * r + 1.3333216;
-    q = q * r + 1.9999997;
-    let mantissa = (q * r + 2.0) * r + 1.0;
-    // 2^k: k + 127 ends up in the lowest bits of 2^23 + 2^22 + 127 + k, which is exact; k = -127 gives bits 0, the float 0.
-    return mantissa * bitcast<vec4<f32>>(bitcast<vec4<u32>>(k + 12583039.0) << vec4<u32>(23u));
-}
-
+// exp(2 h): lib/exp/.
 fn exp_twice(h: f32) -> f32 {
     return exp_twice4(vec4<f32>(h)).x;
 }
@@ -69,7 +52,7 @@ fn tanh4(v: vec4<f32>) -> vec4<f32> {
 
 // log(1 + f) for f in [-0.3, 1]: 2 atanh s = 2s + 2 s^3 p(s^2) with s = f / (2 + f), 2e-7 relative. p is the polynomial of degree
 // 3 whose largest relative error on s^2 <= 1/9 is least: 4.5e-9.
-fn log1p_series(f: f32) -> f32 {
+fn log1p_series4(f: vec4<f32>) -> vec4<f32> {
     let s = f / (2.0 + f);
     let z = s * s;
     var p = z * 0.14005993 + 0.14000903;
@@ -78,22 +61,58 @@ fn log1p_series(f: f32) -> f32 {
     return 2.0 * s + 2.0 * s * (z * p);
 }
 
-// log v for normal v > 0: the mantissa is brought to [sqrt(1/2), sqrt 2) through the bits.
-fn ln(v: f32) -> f32 {
-    let bits = bitcast<u32>(v);
-    let shifted = bits - 0x3f3504f3u;
+fn log1p_series(f: f32) -> f32 {
+    return log1p_series4(vec4<f32>(f)).x;
+}
+
+// log(1 + f) for f in [0, 1] without a division: f + f^2 p(f), 1.5e-7 relative. p follows from the polynomial of degree 9 whose largest
+// relative error is least: 4.7e-9.
+fn log1p_unit(f: f32) -> f32 {
+    var p = f * -0.00324402518 + 0.0198514623;
+    p = p * f - 0.0569595341;
+    p = p * f + 0.106036549;
+    p = p * f - 0.153055925;
+    p = p * f + 0.196759392;
+    p = p * f - 0.249541337;
+    p = p * f + 0.333299624;
+    p = p * f - 0.499999024;
+    return f + (f * f) * p;
+}
+
+// The same for f in [-0.293, 0.415], what mantissas between sqrt(1/2) and sqrt 2 leave: 1.2e-7.
+fn log1p_mantissa(f: f32) -> f32 {
+    var p = f * -0.0762297676 + 0.129068876;
+    p = p * f - 0.132438332;
+    p = p * f + 0.141815333;
+    p = p * f - 0.166089366;
+    p = p * f + 0.200019808;
+    p = p * f - 0.250015898;
+    p = p * f + 0.333333258;
+    p = p * f - 0.499999883;
+    return f + (f * f) * p;
+}
+
+// log(v + lost) for normal v > 0, where `lost` is less than half of its last digit: the mantissa is brought to [sqrt(1/2), sqrt 2) through
+// the bits.
+fn ln_of_sum(v: f32, lost: f32) -> f32 {
+    let shifted = bitcast<u32>(v) - 0x3f3504f3u;
     let k = bitcast<i32>(shifted) >> 23u;
     let m = bitcast<f32>((shifted & 0x007fffffu) + 0x3f3504f3u);
+    // 2^-k, 0 for the largest k.
+    let scale = bitcast<f32>(bitcast<u32>(127 - min(k, 127)) << 23u);
     // Two halves of ln 2: k * 0.693359375 is exact.
-    return f32(k) * 0.693359375 + (log1p_series(m - 1.0) - f32(k) * 2.12194440e-4);
+    return f32(k) * 0.693359375 + (log1p_mantissa((m - 1.0) + lost * scale) - f32(k) * 2.12194440e-4);
+}
+
+// log v for normal v > 0.
+fn ln(v: f32) -> f32 {
+    return ln_of_sum(v, 0.0);
 }
 
 // log(1 + v) for v >= 0, relative accuracy for tiny v included.
 fn log1p(v: f32) -> f32 {
-    if (v <= 1.0) {
-        return log1p_series(v);
-    }
-    return ln(1.0 + v);
+    let sum = opaque(1.0 + v);
+    return ln_of_sum(sum, v - (sum - 1.0));
 }
 
 // The bits of 2 h, NaN for NaN and +-inf where that leaves the range of f32.

@@ -6,7 +6,7 @@ struct DispatchParams {
     inner: u32,         // D: elements between two classes of one row; 1 where the class axis is last
     first_row: u32,     // index, in the whole batch, of the first row of this dispatch
     grid_x: u32,        // workgroups along x; the number of a workgroup is x + y * grid_x
-    chunk: u32,         // items per workgroup of a reduction; fours per part of a split row
+    chunk: u32,         // items per workgroup of a reduction; pairs of each lane per part of a split row
     item_count: u32,    // items (or partial sums) that a reduction reads
     denominator: f32,   // of the reduction, unless it is counted on the GPU
     empty: u32,         // bits of the mean of an empty batch

@@ -1,35 +1,25 @@
-// The online softmax: the largest x so far, m, and the sum of exp(x_c - m), in one pass (arXiv 1805.02867).
+// Maximum m and sum of exp(x_c - m) over the classes of a row, in one pass: when a larger maximum comes, the sum moves to it
+// (arXiv 1805.02867). Where a row is held, all its maxima come first and nothing moves. All x are kept halved, see `exp_twice4`.
 
 struct Soft {
-    half_m: f32,        // m / 2
-    sum: f32,
-    lo: f32,            // what rounding added to `sum` too much
+    peak: f32,          // half of the largest x so far
+    half_m: f32,        // m / 2: what the sum is relative to
+    sum: RunSum,
 }
+
+const LOWEST_HALF = -0x1.fffffep+126f;
 
 fn soft_new() -> Soft {
-    return Soft(-0x1.fffffep+126f, 0.0, 0.0);
+    return Soft(LOWEST_HALF, LOWEST_HALF, run_sum_new());
 }
 
-// Moves the sum to a maximum that is at least as large, and adds the sum over new classes relative to it.
-// Kahan's sum: equal logits would otherwise round the same way every time.
-fn soft_add(before: Soft, half_m: f32, added: f32) -> Soft {
-    let rescale = exp_twice(before.half_m - half_m);
-    let moved = before.sum * rescale;
-    let y = added - before.lo * rescale;
-    let sum = opaque(moved + y);
-    return Soft(half_m, sum, opaque(sum - moved) - y);
+// Ends the run, and moves the sum to the peak.
+fn soft_move(before: Soft) -> Soft {
+    let factor = exp_twice(before.half_m - before.peak);
+    return Soft(before.peak, before.peak, run_sum_times(run_sum_close(before.sum), factor));
 }
 
-// Over the lanes of the group.
+// Over the lanes of the group, whose sums are relative to the same maximum.
 fn soft_join(mine: Soft) -> Soft {
-    let half_m = group_max(mine.half_m);
-    return Soft(half_m, group_sum((mine.sum - mine.lo) * exp_twice(mine.half_m - half_m)), 0.0);
-}
-
-fn largest4(v: vec4<f32>) -> f32 {
-    return max(max(v.x, v.y), max(v.z, v.w));
-}
-
-fn sum4(v: vec4<f32>) -> f32 {
-    return (v.x + v.y) + (v.z + v.w);
+    return Soft(mine.peak, mine.half_m, run_sum_join(mine.sum));
 }

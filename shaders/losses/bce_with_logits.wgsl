@@ -20,16 +20,15 @@ fn item(in: Item) -> ItemGrad {
     let y = params.hard * finite_or_zero(in.t) + params.soft;
     let negative = in.w * (1.0 - y);
     let positive = in.w * in.pos_weight * y;
-    let x = finite_or_zero(in.x);
-    let rest = log1p_series(exp_twice(-0.5 * abs(x)));
-    var loss = bitcast<u32>((negative * max(x, 0.0) + positive * max(-x, 0.0)) + (negative + positive) * rest);
+    let x = logistic(in.x);
+    var loss = bitcast<u32>((negative * max(x.v, 0.0) + positive * max(-x.v, 0.0)) + (negative + positive) * x.rest);
     if (infinite_or_nan(in.x)) {
         let coefficient = select(negative, positive, in.x == NEG_INF_BITS);
         loss = select(x_mul(bitcast<u32>(coefficient), INF_BITS), 0u, coefficient == 0.0);
     }
     let nan_mask = nan_mask_of(in.x) | select(0u, NAN_BITS, infinite_or_nan(in.t));
-    let dx = negative * sigmoid(in.x) - positive * sigmoid(x_neg(in.x));
-    let dt = params.hard * in.w
-        * (in.pos_weight * bitcast<f32>(x_softplus(x_neg(in.x))) - bitcast<f32>(x_softplus(in.x)));
+    let dx = negative * x.p - positive * x.q;
+    let of_positive = in.pos_weight * bitcast<f32>(softplus_bits(x_neg(in.x), opposite(x)));
+    let dt = params.hard * in.w * (of_positive - bitcast<f32>(softplus_bits(in.x, x)));
     return ItemGrad(select(loss, NAN_BITS, nan_mask != 0u), dx, dt, nan_mask, nan_mask_of(in.x));
 }

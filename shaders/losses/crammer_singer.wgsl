@@ -14,10 +14,11 @@ const ACCUMULATES = true;
 struct Row {
     at: u32,
     label: Label,
+    t_bits: u32,        // the target's score
 }
 
 struct Acc {
-    key: u32,           // order_key of the largest wrong score, 0 before any
+    key: u32,           // of the largest wrong score, 0 before any
     class_index: u32,   // k
     nan: u32,           // 1 if some score is NaN
 }
@@ -29,52 +30,52 @@ struct RowResult {
     rival: u32,         // k
 }
 
-// An unsigned integer for each float, in the order of the floats.
-fn order_key(bits: u32) -> u32 {
-    return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
-}
-
+// A term is the key of a score: an unsigned integer for each float, in the order of the floats.
 fn bits_of_key(key: u32) -> u32 {
     return select(~key, key ^ 0x80000000u, key >= 0x80000000u);
 }
 
 fn open_row(index: u32, at: u32) -> Row {
-    return Row(at, read_label(target_index(index)));
+    let label = read_label(target_index(index));
+    return Row(at, label, load_logit(at, label.class_index));
 }
 
 fn skips_row(row: Row) -> bool {
     return row.label.state != COUNTS;
 }
 
+fn left_out(row: Row) -> u32 {
+    return row.label.class_index;
+}
+
 fn acc_new() -> Acc {
     return Acc(0u, NO_CLASS, 0u);
 }
 
-fn add_class(acc: Acc, row: Row, bits: u32, j: u32) -> Acc {
-    if (j >= u.dispatch.classes) {
-        return acc;
-    }
-    let nan = acc.nan | select(0u, 1u, is_nan(bits));
-    let key = order_key(bits);
-    // Classes come in rising order in a lane: > keeps the first of equals.
-    if (j == row.label.class_index || key <= acc.key) {
-        return Acc(acc.key, acc.class_index, nan);
-    }
-    return Acc(key, j, nan);
+fn acc_move(acc: Acc) -> Acc {
+    return acc;
 }
 
-fn acc_four(acc: Acc, row: Row, bits: vec4<u32>, j: u32) -> Acc {
-    let a = add_class(acc, row, bits.x, j);
-    let b = add_class(a, row, bits.y, j + 1u);
-    let c = add_class(b, row, bits.z, j + 2u);
-    return add_class(c, row, bits.w, j + 3u);
+// Its key is 0 where there is no wrong score.
+fn term_four(row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    return select(x | vec4<u32>(0x80000000u), ~x, x >= vec4<u32>(0x80000000u));
 }
 
-fn acc_add(acc: Acc, row: Row, block: Block) -> Acc {
-    let a = acc_four(acc, row, block.a, block.first.x);
-    let b = acc_four(a, row, block.b, block.first.y);
-    let c = acc_four(b, row, block.c, block.first.z);
-    return acc_four(c, row, block.d, block.first.w);
+fn add_four(before: Acc, row: Row, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32, exists: vec4<bool>) -> Acc {
+    var acc = before;
+    let largest = max(max(term.x, term.y), max(term.z, term.w));
+    if (!assume_finite) {
+        let magnitude = x & vec4<u32>(ABS_BITS);
+        acc.nan |= select(0u, 1u, max(max(magnitude.x, magnitude.y), max(magnitude.z, magnitude.w)) > INF_BITS);
+    }
+    if (largest >= max(before.key, 1u)) {
+        let classes = select(vec4<u32>(NO_CLASS), classes_of(j), term == vec4<u32>(largest));
+        let first = min(min(classes.x, classes.y), min(classes.z, classes.w));
+        // The first of equals, whatever order they come in.
+        acc.class_index = select(first, min(first, before.class_index), largest == before.key);
+        acc.key = largest;
+    }
+    return acc;
 }
 
 fn acc_join(acc: Acc) -> Acc {
@@ -83,7 +84,7 @@ fn acc_join(acc: Acc) -> Acc {
 }
 
 fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
-    let half_t = half_bits(load_logit(row.at, row.label.class_index));
+    let half_t = half_bits(row.t_bits);
     let half_k = half_bits(bits_of_key(acc.key));
     var half_z = x_relu(x_add(bitcast<u32>(params.half_margin), x_add(half_k, x_neg(half_t))));
     if (acc.class_index == NO_CLASS) {
@@ -101,12 +102,18 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     );
 }
 
-fn grad_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    let at_rival = select(vec4<f32>(0.0), vec4<f32>(result.slope), vec4<u32>(result.rival - j) == IN_FOUR);
-    let at_label = vec4<u32>(row.label.class_index - j) == IN_FOUR;
-    return bitcast<vec4<u32>>(select(at_rival, vec4<f32>(-result.slope), at_label));
+fn grad_four(row: Row, acc: Acc, result: RowResult, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    return select(vec4<u32>(0u), vec4<u32>(bitcast<u32>(result.slope)), classes_of(j) == vec4<u32>(result.rival));
 }
 
-fn grad_target_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
+fn holds_terms() -> bool {
+    return true;
+}
+
+fn grad_left_out(row: Row, result: RowResult) -> u32 {
+    return bitcast<u32>(-result.slope);
+}
+
+fn grad_target_four(row: Row, acc: Acc, result: RowResult, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
     return vec4<u32>(0u);
 }

@@ -12,7 +12,7 @@
 // x_t = m, log d is log1p(s). The gradient at t is written with p_t - 1 = -s / d. Neither loses digits when s is tiny:
 //   dloss/dx_t = (1 - e) w_t (p_t - 1) + (A - (1 - e) w_t) p_t - w_t e / C
 //
-// Online. One pass keeps the largest x so far as m. When a block brings a larger one, m', every sum moves with it:
+// Online. Where a row is not held, one pass keeps the largest x so far as m. When a block brings a larger one, m', every sum moves with it:
 //   sum exp(x_c - m') = exp(m - m') sum exp(x_c - m)
 //   sum a_c (m' - x_c) = sum a_c (m - x_c) + (m' - m) sum a_c
 // Lanes are joined by the same two rules, with m' the largest of theirs.
@@ -59,27 +59,22 @@ struct Row {
     index: u32,
     at: u32,            // element of class 0
     label: Label,       // class NO_CLASS where the target holds probabilities
+    t_bits: u32,        // the logit of the class index: asked for early, since all that comes after the sums waits for it
 }
 
 struct Acc {
     online: Soft,       // m / 2 of all classes, and s: without the class index
     // Of a_c without the part (1 - e) w_t of the class index, which row_result adds:
-    sum_a: f32,         // sum a_c, and
-    half_rest: f32,     // sum a_c (m - x_c) / 2
-    // Three extremes of the logits' bits tell of NaN and infinities (see findings). As unsigned integers, -inf and
-    // negative NaN are the largest floats. As signed integers, +inf and positive NaN are.
-    largest: vec4<u32>,
-    largest_signed: vec4<i32>,
-    smallest: vec4<u32>,
-    found: u32,         // of joined lanes: NONFINITE, FOUND_NAN, HAS_FINITE
-    half_entropy: f32,  // E / 2 over the classes other than the class index
+    sum_a: RunSum,      // sum a_c, and
+    half_rest: RunSum,  // sum a_c (m - x_c) / 2
+    half_entropy: RunSum,   // E / 2 over the classes other than the class index
     best: u32,          // the first class with the largest logit
+    found: u32,         // of joined lanes: NONFINITE, FOUND_NAN, HAS_FINITE
 }
 
 struct RowResult {
     loss: u32,
     nan_mask: u32,
-    half_m: f32,
     log_d: f32,
     scale: f32,         // grad_output / denominator, times the row's sample weight
     scale_p: f32,       // scale (A + 2 z lse) / d: times exp(x_j - m)
@@ -88,13 +83,18 @@ struct RowResult {
 
 fn open_row(index: u32, at: u32) -> Row {
     if (PROBABILITIES) {
-        return Row(index, at, Label(NO_CLASS, COUNTS));
+        return Row(index, at, Label(NO_CLASS, COUNTS), 0u);
     }
-    return Row(index, at, read_label(target_index(index)));
+    let label = read_label(target_index(index));
+    return Row(index, at, label, load_logit(at, label.class_index));
 }
 
 fn skips_row(row: Row) -> bool {
     return row.label.state != COUNTS;
+}
+
+fn left_out(row: Row) -> u32 {
+    return row.label.class_index;
 }
 
 // x / 2 of four logits v.
@@ -103,9 +103,11 @@ fn half_x4(bits: vec4<u32>) -> vec4<f32> {
         let ratio = clamp(ordinary4(bits) * params.inverse_cap, vec4<f32>(-50.0), vec4<f32>(50.0));
         return params.half_inverse_t * params.cap * tanh4(ratio);
     }
+    if (assume_finite) {
+        return params.half_inverse_t * bitcast<vec4<f32>>(bits);
+    }
     if (TEMPERED) {
-        let limit = 0x1.fffffep+126f;
-        return clamp(ordinary4(bits) * params.half_inverse_t, vec4<f32>(-limit), vec4<f32>(limit));
+        return clamp(ordinary4(bits) * params.half_inverse_t, vec4<f32>(LOWEST_HALF), vec4<f32>(-LOWEST_HALF));
     }
     return 0.5 * ordinary4(bits);
 }
@@ -122,113 +124,100 @@ fn slope4(bits: vec4<u32>) -> vec4<f32> {
 }
 
 // q_c of four classes, without the share 1 - e of the class index.
-fn spread_four(row: Row, j: u32) -> vec4<f32> {
+fn spread_four(y: vec4<u32>) -> vec4<f32> {
     if (PROBABILITIES) {
-        return params.hard * bitcast<vec4<f32>>(target_four(row.at, j)) + params.soft;
+        return params.hard * bitcast<vec4<f32>>(y) + params.soft;
     }
     return vec4<f32>(params.soft);
 }
 
-// a_c likewise; 0 for classes past the row's end.
-fn weighted_four(row: Row, j: u32) -> vec4<f32> {
-    let a = spread_four(row, j) * class_weights(j);
-    return select(vec4<f32>(0.0), a, vec4<u32>(j) + IN_FOUR < vec4<u32>(class_count()));
+// a_c likewise.
+fn weighted_four(y: vec4<u32>, j: u32) -> vec4<f32> {
+    return spread_four(y) * class_weights(classes_of(j));
 }
 
 fn acc_new() -> Acc {
-    let smallest = vec4<u32>(0xffffffffu);
-    return Acc(
-        soft_new(), 0.0, 0.0, vec4<u32>(0u), bitcast<vec4<i32>>(vec4<u32>(0x80000000u)), smallest, 0u, 0.0, NO_CLASS);
+    return Acc(soft_new(), run_sum_new(), run_sum_new(), run_sum_new(), NO_CLASS, 0u);
 }
 
-// exp(x_c - m) of four classes, given h = (x_c - m) / 2; 0 for the class index and for classes past the row's end.
-fn others(row: Row, block: Block, h: vec4<f32>, first: u32) -> vec4<f32> {
-    var e = exp_twice4(h);
-    if (!PROBABILITIES) {
-        e = select(e, vec4<f32>(0.0), vec4<u32>(row.label.class_index - first) == IN_FOUR);
-    }
-    return select(vec4<f32>(0.0), e, valid_lanes(block, first));
-}
-
-fn acc_add(before: Acc, row: Row, block: Block) -> Acc {
+// x is larger where the logit is, capped or not.
+fn raise_peak(before: Acc, top_x: u32, top_y: u32) -> Acc {
     var acc = before;
-    acc.largest = max(acc.largest, max(max(block.a, block.b), max(block.c, block.d)));
-    acc.smallest = min(acc.smallest, min(min(block.a, block.b), min(block.c, block.d)));
-    acc.largest_signed = max(acc.largest_signed, max(
-        max(bitcast<vec4<i32>>(block.a), bitcast<vec4<i32>>(block.b)),
-        max(bitcast<vec4<i32>>(block.c), bitcast<vec4<i32>>(block.d)),
-    ));
-    let ha = half_x4(block.a);
-    let hb = half_x4(block.b);
-    let hc = half_x4(block.c);
-    let hd = half_x4(block.d);
-    let half_m = max(acc.online.half_m, largest4(max(max(ha, hb), max(hc, hd))));
-    let drop = acc.online.half_m - half_m;
-    let ea = others(row, block, ha - half_m, block.first.x);
-    let eb = others(row, block, hb - half_m, block.first.y);
-    let ec = others(row, block, hc - half_m, block.first.z);
-    let ed = others(row, block, hd - half_m, block.first.w);
-    if (WANT_STATS) {
-        acc.half_entropy = moved_entropy(acc, half_m)
-            + sum4((ea * (half_m - ha) + eb * (half_m - hb)) + (ec * (half_m - hc) + ed * (half_m - hd)));
-        if (half_m > acc.online.half_m) {
-            acc.best = min(
-                min(first_of(ha, half_m, block.first.x), first_of(hb, half_m, block.first.y)),
-                min(first_of(hc, half_m, block.first.z), first_of(hd, half_m, block.first.w)),
-            );
-        }
-    }
-    acc.online = soft_add(acc.online, half_m, sum4((ea + eb) + (ec + ed)));
+    acc.online.peak = max(acc.online.peak, half_x4(vec4<u32>(top_x)).x);
+    return acc;
+}
 
+fn peak_join(before: Acc) -> Acc {
+    var acc = before;
+    acc.online.peak = group_max(before.online.peak);
+    return acc;
+}
+
+fn acc_move(before: Acc) -> Acc {
+    var acc = before;
+    let drop = before.online.half_m - before.online.peak;
+    acc.online = soft_move(before.online);
+    if (WANT_STATS) {
+        // From far below nothing is left of the old sums; there, `drop` times the sum could overflow.
+        let near = max(drop, -64.0);
+        let closed = run_sum_close(before.half_entropy);
+        acc.half_entropy = run_sum_times(closed, exp_twice(drop));
+        acc.half_entropy.total -= near * run_sum_value(acc.online.sum);
+        acc.best = select(before.best, NO_CLASS, drop < 0.0);
+    }
     if (SMOOTHING || PROBABILITIES) {
-        let wa = weighted_four(row, block.first.x);
-        let wb = weighted_four(row, block.first.y);
-        let wc = weighted_four(row, block.first.z);
-        let wd = weighted_four(row, block.first.w);
-        acc.half_rest += -drop * acc.sum_a
-            + sum4((wa * (half_m - ha) + wb * (half_m - hb)) + (wc * (half_m - hc) + wd * (half_m - hd)));
-        acc.sum_a += sum4((wa + wb) + (wc + wd));
+        acc.half_rest = run_sum_close(before.half_rest);
+        acc.sum_a = run_sum_close(before.sum_a);
+        acc.half_rest.run = -drop * run_sum_value(acc.sum_a);
+        acc.half_rest = run_sum_close(acc.half_rest);
     }
     return acc;
 }
 
-// `half_entropy`, moved to a larger maximum.
-fn moved_entropy(acc: Acc, half_m: f32) -> f32 {
-    let drop = acc.online.half_m - half_m;
-    return exp_twice(drop) * (acc.half_entropy - (acc.online.sum - acc.online.lo) * drop);
+fn term_four(row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    return bitcast<vec4<u32>>(exp_twice4(half_x4(x) - acc.online.half_m));
 }
 
-// The first of the classes first .. first + 3 whose x / 2 is `value`; NO_CLASS if none is.
-fn first_of(h: vec4<f32>, value: f32, first: u32) -> u32 {
-    // A class past the row's end repeats the last one.
-    let j = min(vec4<u32>(first) + IN_FOUR, vec4<u32>(u.dispatch.classes - 1u));
-    let c = select(vec4<u32>(NO_CLASS), j, h == vec4<f32>(value));
-    return min(min(c.x, c.y), min(c.z, c.w));
+fn add_four(before: Acc, row: Row, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32, exists: vec4<bool>) -> Acc {
+    var acc = before;
+    let e = bitcast<vec4<f32>>(term);
+    acc.online.sum = run_sum_add(before.online.sum, e);
+    if (WANT_STATS) {
+        let h = half_x4(x);
+        acc.half_entropy = run_sum_add(before.half_entropy, e * (before.online.half_m - h));
+        let classes = select(vec4<u32>(NO_CLASS), classes_of(j), (h == vec4<f32>(before.online.half_m)) & exists);
+        acc.best = min(before.best, min(min(classes.x, classes.y), min(classes.z, classes.w)));
+    }
+    if (SMOOTHING || PROBABILITIES) {
+        let a = select(vec4<f32>(0.0), weighted_four(y, j), exists);
+        acc.half_rest = run_sum_add(before.half_rest, a * (before.online.half_m - half_x4(x)));
+        acc.sum_a = run_sum_add(before.sum_a, a);
+    }
+    return acc;
 }
 
 fn acc_join(lane_acc: Acc) -> Acc {
     var acc = lane_acc;
     acc.online = soft_join(lane_acc.online);
     if (WANT_STATS) {
-        acc.half_entropy = group_sum(moved_entropy(lane_acc, acc.online.half_m));
-        acc.best = group_min_u(select(NO_CLASS, lane_acc.best, lane_acc.online.half_m == acc.online.half_m));
+        acc.half_entropy = run_sum_join(lane_acc.half_entropy);
+        acc.best = group_min_u(lane_acc.best);
     }
     if (SMOOTHING || PROBABILITIES) {
-        acc.half_rest = group_sum(lane_acc.half_rest - (lane_acc.online.half_m - acc.online.half_m) * lane_acc.sum_a);
-        acc.sum_a = group_sum(lane_acc.sum_a);
+        acc.half_rest = run_sum_join(lane_acc.half_rest);
+        acc.sum_a = run_sum_join(lane_acc.sum_a);
     }
-    acc.found = group_or(lane_acc.found | findings(lane_acc));
+    acc.found = join_found(lane_acc.found | findings());
     return acc;
 }
 
-fn findings(acc: Acc) -> u32 {
-    let largest = max(max(acc.largest.x, acc.largest.y), max(acc.largest.z, acc.largest.w));
-    let smallest = min(min(acc.smallest.x, acc.smallest.y), min(acc.smallest.z, acc.smallest.w));
-    let largest_signed =
-        max(max(acc.largest_signed.x, acc.largest_signed.y), max(acc.largest_signed.z, acc.largest_signed.w));
+fn findings() -> u32 {
+    let negative = most_negative(extremes);
+    let positive = most_positive(extremes);
+    let smallest = smallest_bits(extremes);
     // A capped infinity is finite.
-    let found_nan = largest > NEG_INF_BITS || largest_signed > select(0x7f7fffff, 0x7f800000, CAPPED);
-    return select(0u, NONFINITE, largest >= NEG_INF_BITS || largest_signed >= 0x7f800000)
+    let found_nan = negative > NEG_INF_BITS || positive > select(0x7f7fffff, 0x7f800000, CAPPED);
+    return select(0u, NONFINITE, negative >= NEG_INF_BITS || positive >= 0x7f800000)
         | select(0u, FOUND_NAN, found_nan)
         | select(0u, HAS_FINITE, smallest < NEG_INF_BITS || (CAPPED && smallest == NEG_INF_BITS));
 }
@@ -245,18 +234,23 @@ fn classify(row: Row, found: u32, t_bits: u32) -> u32 {
         return classify_logit(t_bits, params.hard, class_weight(row.label.class_index));
     }
     var notes = 0u;
-    let fours = (u.dispatch.classes + 3u) / 4u;
-    // An ordinary row leaves this loop at once. A four past the row's end repeats its last class: harmless here.
-    for (var k = select(fours, lane, (found & NONFINITE) != 0u); k < fours; k += LANES) {
-        let bits = load_four(row.at, k);
-        let w = class_weights(4u * k);
-        let j = min(vec4<u32>(4u * k) + IN_FOUR, vec4<u32>(u.dispatch.classes - 1u));
-        let at_label = select(vec4<f32>(0.0), vec4<f32>(params.hard), j == vec4<u32>(row.label.class_index));
-        let share = spread_four(row, 4u * k) + at_label;
-        notes |= classify_logit(bits.x, share.x, w.x) | classify_logit(bits.y, share.y, w.y)
-            | classify_logit(bits.z, share.z, w.z) | classify_logit(bits.w, share.w, w.w);
+    let pairs = row_pairs(row.at);
+    // An ordinary row leaves this loop at once.
+    for (var p = select(pairs, 0u, (found & NONFINITE) != 0u); p < pairs; p += 1u) {
+        let x = load_pair(row.at, p);
+        let y = target_pair(row.at, p);
+        let j = pair_classes(row.at, p);
+        notes |= classify_four(row, x.a, y.a, j.x) | classify_four(row, x.b, y.b, j.y);
     }
     return group_or(notes);
+}
+
+fn classify_four(row: Row, x: vec4<u32>, y: vec4<u32>, j: u32) -> u32 {
+    let at_label = select(vec4<f32>(0.0), vec4<f32>(params.hard), classes_of(j) == vec4<u32>(row.label.class_index));
+    let share = select(vec4<f32>(0.0), spread_four(y) + at_label, exist_of(j));
+    let w = class_weights(classes_of(j));
+    return classify_logit(x.x, share.x, w.x) | classify_logit(x.y, share.y, w.y)
+        | classify_logit(x.z, share.z, w.z) | classify_logit(x.w, share.w, w.w);
 }
 
 // Of a class with the share q_c and the weight w_c.
@@ -277,20 +271,20 @@ fn classify_logit(bits: u32, q: f32, w: f32) -> u32 {
 
 fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     var result: RowResult;
-    let t_bits = load_logit(row.at, select(row.label.class_index, 0u, PROBABILITIES));
+    let t_bits = row.t_bits;
     let found = acc.found | classify(row, select(acc.found, 0u, skips_row(row)), t_bits);
     let half_t = half_x4(vec4<u32>(t_bits)).x;
     let half_max_minus_target = acc.online.half_m - half_t;
     let e_t = select(exp_twice(-half_max_minus_target), 0.0, PROBABILITIES);
-    let d = acc.online.sum + e_t;
+    let s = run_sum_value(acc.online.sum);
+    let d = s + e_t;
 
-    if (!PROBABILITIES && half_max_minus_target == 0.0) {
-        result.log_d = log1p(acc.online.sum);
-    } else {
-        result.log_d = ln(d);
-    }
-    var sum_a = acc.sum_a;
-    var half_rest = acc.half_rest;
+    let inverse_d = 1.0 / d;
+    // Some exp(x_c - m) is 1, so that d - 1 is what the others add up to; where it is the class index', s is that with all its digits.
+    result.log_d = log1p(select(d - 1.0, s, !PROBABILITIES && half_max_minus_target == 0.0));
+    let spread_a = run_sum_value(acc.sum_a);
+    var sum_a = spread_a;
+    var half_rest = run_sum_value(acc.half_rest);
     // (1 - e) w_t
     var target_weight = 0.0;
     if (!PROBABILITIES) {
@@ -306,19 +300,18 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
         half_loss += 0.5 * params.z * lse * lse;
         dz_dlse = 2.0 * params.z * lse;
     }
-    result.loss = twice_bits(half_loss);
+    result.loss = select(twice_bits(half_loss), bitcast<u32>(half_loss + half_loss), assume_finite);
     let scale = upstream.factor;
     result.scale = scale;
     result.nan_mask = upstream.nan_mask;
-    result.half_m = acc.online.half_m;
-    result.scale_p = scale * (sum_a + dz_dlse) / d;
+    result.scale_p = scale * (sum_a + dz_dlse) * inverse_d;
     // dloss/dx_t in the order of the header, then 2 z lse p_t.
-    result.at_label = -scale * target_weight * (acc.online.sum / d);
+    result.at_label = -scale * target_weight * (s * inverse_d);
     if (SMOOTHING && !PROBABILITIES) {
-        result.at_label += scale * (acc.sum_a * (e_t / d) - params.soft * class_weight(row.label.class_index));
+        result.at_label += scale * (spread_a * (e_t * inverse_d) - params.soft * class_weight(row.label.class_index));
     }
     if (Z_LOSS) {
-        result.at_label += scale * dz_dlse * (e_t / d);
+        result.at_label += scale * dz_dlse * (e_t * inverse_d);
     }
     if (TEMPERED || CAPPED) {
         result.at_label *= slope4(vec4<u32>(t_bits)).x;
@@ -340,7 +333,7 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     }
     if (WANT_STATS && lane == 0u) {
         let unknown = skips_row(row) || result.nan_mask != 0u;
-        let entropy = result.log_d + 2.0 * (acc.half_entropy + e_t * half_max_minus_target) / d;
+        let entropy = result.log_d + 2.0 * (run_sum_value(acc.half_entropy) + e_t * half_max_minus_target) * inverse_d;
         let best = select(acc.best, 0u, acc.best == NO_CLASS);
         store_stats(row.index, vec4<u32>(
             select(bitcast<u32>(lse), NAN_BITS, unknown),
@@ -352,26 +345,31 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     return result;
 }
 
-fn grad_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    var g = exp_twice4(half_x4(bits) - result.half_m) * result.scale_p;
+fn grad_four(row: Row, acc: Acc, result: RowResult, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    var g = bitcast<vec4<f32>>(term) * result.scale_p;
     if (SMOOTHING || PROBABILITIES) {
-        g -= result.scale * weighted_four(row, j);
+        g -= result.scale * weighted_four(y, j);
     }
     if (TEMPERED || CAPPED) {
-        g *= slope4(bits);
-    }
-    if (!PROBABILITIES) {
-        g = select(g, vec4<f32>(result.at_label), vec4<u32>(row.label.class_index - j) == IN_FOUR);
+        g *= slope4(x);
     }
     return bitcast<vec4<u32>>(g);
 }
 
-fn grad_target_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    let factor = result.scale * params.hard * class_weights(j);
-    let half_l = (result.half_m - half_x4(bits)) + 0.5 * result.log_d;
+fn holds_terms() -> bool {
+    return !(CAPPED || PROBABILITIES || WANT_GRAD_TARGET);
+}
+
+fn grad_left_out(row: Row, result: RowResult) -> u32 {
+    return bitcast<u32>(result.at_label);
+}
+
+fn grad_target_four(row: Row, acc: Acc, result: RowResult, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    let factor = result.scale * params.hard * class_weights(classes_of(j));
+    let half_l = (acc.online.half_m - half_x4(x)) + 0.5 * result.log_d;
     let g = factor * half_l;
     let finite = vec4<u32>(twice_bits(g.x), twice_bits(g.y), twice_bits(g.z), twice_bits(g.w));
     let infinite = select(vec4<u32>(INF_BITS), vec4<u32>(NEG_INF_BITS), factor < vec4<f32>(0.0));
     let masked = select(infinite, vec4<u32>(NAN_BITS), factor == vec4<f32>(0.0));
-    return select(finite, masked, (bits == vec4<u32>(NEG_INF_BITS)) & vec4<bool>(!CAPPED));
+    return select(finite, masked, (x == vec4<u32>(NEG_INF_BITS)) & vec4<bool>(!CAPPED));
 }

@@ -37,7 +37,6 @@ override REVERSE: bool = false;
 override JSD: bool = false;
 
 const ACCUMULATES = true;
-const HAS_SECOND_PASS = true;
 
 struct Row {
     at: u32,
@@ -55,10 +54,8 @@ struct Acc {
 }
 
 struct SecondPass {
-    sum_qv: f32,
-    qv_lo: f32,         // what rounding added to sum_qv too much
-    sum_pu: f32,
-    pu_lo: f32,
+    sum_qv: RunSum,
+    sum_pu: RunSum,
     notes: u32,
 }
 
@@ -70,7 +67,6 @@ const MAKES_INF = 8u;       // probability 0 where the other distribution has so
 struct RowResult {
     loss: u32,
     nan_mask: u32,
-    acc: Acc,
     scale: f32,         // T grad_output / denominator, times the row's sample weight
 }
 
@@ -82,145 +78,178 @@ fn skips_row(row: Row) -> bool {
     return false;
 }
 
+fn left_out(row: Row) -> u32 {
+    return NO_CLASS;
+}
+
 fn acc_new() -> Acc {
     return Acc(soft_new(), soft_new(), 0.0, 0.0, 0.0, 0.0, 0u);
 }
 
 // x / (2 T), kept in range: for T < 1/2 a huge logit would leave it.
 fn halved(bits: vec4<u32>) -> vec4<f32> {
-    let limit = 0x1.fffffep+126f;
-    return clamp(ordinary4(bits) * params.half_inverse_t, vec4<f32>(-limit), vec4<f32>(limit));
+    if (assume_finite) {
+        return bitcast<vec4<f32>>(bits) * params.half_inverse_t;
+    }
+    return clamp(ordinary4(bits) * params.half_inverse_t, vec4<f32>(LOWEST_HALF), vec4<f32>(-LOWEST_HALF));
 }
 
-fn add_four(before: Soft, bits: vec4<u32>, valid: vec4<bool>) -> Soft {
-    let h = halved(bits);
-    let half_m = max(before.half_m, largest4(select(vec4<f32>(before.half_m), h, valid)));
-    return soft_add(before, half_m, sum4(select(vec4<f32>(0.0), exp_twice4(h - half_m), valid)));
-}
-
-fn acc_four(before: Acc, row: Row, block: Block, bits: vec4<u32>, j: u32) -> Acc {
+fn raise_peak(before: Acc, top_x: u32, top_y: u32) -> Acc {
     var acc = before;
-    let valid = valid_lanes(block, j);
-    acc.q = add_four(acc.q, bits, valid);
-    acc.p = add_four(acc.p, target_four(row.at, j), valid);
+    acc.q.peak = max(acc.q.peak, halved(vec4<u32>(top_x)).x);
+    acc.p.peak = max(acc.p.peak, halved(vec4<u32>(top_y)).x);
     return acc;
 }
 
-fn acc_add(acc: Acc, row: Row, block: Block) -> Acc {
-    let a = acc_four(acc, row, block, block.a, block.first.x);
-    let b = acc_four(a, row, block, block.b, block.first.y);
-    let c = acc_four(b, row, block, block.c, block.first.z);
-    return acc_four(c, row, block, block.d, block.first.w);
+fn peak_join(before: Acc) -> Acc {
+    var acc = before;
+    acc.q.peak = group_max(before.q.peak);
+    acc.p.peak = group_max(before.p.peak);
+    return acc;
+}
+
+fn acc_move(before: Acc) -> Acc {
+    var acc = before;
+    acc.q = soft_move(before.q);
+    acc.p = soft_move(before.p);
+    return acc;
+}
+
+// exp(x - m) of four logits, given their bits.
+fn exp_below(soft: Soft, bits: vec4<u32>) -> vec4<f32> {
+    return exp_twice4(halved(bits) - soft.half_m);
+}
+
+fn term_four(row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    return bitcast<vec4<u32>>(exp_below(acc.q, x));
+}
+
+fn add_four(before: Acc, row: Row, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32, exists: vec4<bool>) -> Acc {
+    var acc = before;
+    acc.q.sum = run_sum_add(before.q.sum, bitcast<vec4<f32>>(term));
+    acc.p.sum = run_sum_add(before.p.sum, select(vec4<f32>(0.0), exp_below(before.p, y), exists));
+    return acc;
 }
 
 fn acc_join(lane_acc: Acc) -> Acc {
     var acc = lane_acc;
     acc.q = soft_join(lane_acc.q);
     acc.p = soft_join(lane_acc.p);
-    acc.log_d_q = ln(acc.q.sum);
-    acc.log_d_p = ln(acc.p.sum);
+    acc.log_d_q = ln(run_sum_value(acc.q.sum));
+    acc.log_d_p = ln(run_sum_value(acc.p.sum));
     return acc;
 }
 
-// One class c: P_c, Q_c, and u_c, v_c of the header.
-struct Term {
-    p: f32,
-    q: f32,
-    u: f32,
-    v: f32,
+// Four classes c: P_c, Q_c, and u_c, v_c of the header.
+struct Terms {
+    p: vec4<f32>,
+    q: vec4<f32>,
+    u: vec4<f32>,
+    v: vec4<f32>,
 }
 
-fn term(acc: Acc, x: u32, y: u32) -> Term {
-    let half_x = halved(vec4<u32>(x)).x;
-    let half_y = halved(vec4<u32>(y)).x;
-    var one: Term;
-    one.q = select(exp_twice(half_x - acc.q.half_m) / acc.q.sum, 0.0, x == NEG_INF_BITS);
-    one.p = select(exp_twice(half_y - acc.p.half_m) / acc.p.sum, 0.0, y == NEG_INF_BITS);
+fn probabilities(soft: Soft, bits: vec4<u32>) -> vec4<f32> {
+    let p = exp_below(soft, bits) * (1.0 / run_sum_value(soft.sum));
+    return select(p, vec4<f32>(0.0), vec4<bool>(!assume_finite) & (bits == vec4<u32>(NEG_INF_BITS)));
+}
+
+fn terms_of(acc: Acc, x: vec4<u32>, y: vec4<u32>) -> Terms {
+    var terms: Terms;
+    terms.q = probabilities(acc.q, x);
+    terms.p = probabilities(acc.p, y);
+    let zero4 = vec4<f32>(0.0);
     // log P - log Q: logits first, maxima next, so that no log of a probability is rounded on the way.
-    let half_difference = (half_y - half_x) - (acc.p.half_m - acc.q.half_m);
-    let difference = 2.0 * clamp(half_difference, -0x1p125f, 0x1p125f) - (acc.log_d_p - acc.log_d_q);
+    let half_difference = (halved(y) - halved(x)) - (acc.p.half_m - acc.q.half_m);
+    var difference = 2.0 * half_difference - (acc.log_d_p - acc.log_d_q);
+    if (!assume_finite) {
+        difference = 2.0 * clamp(half_difference, vec4<f32>(-0x1p125f), vec4<f32>(0x1p125f)) - (acc.log_d_p - acc.log_d_q);
+    }
     if (JSD) {
         let b = params.beta;
         // log(P / M) = -log(b + (1 - b) Q / P), log(Q / M) = -log((1 - b) + b P / Q)
-        one.u = select(0.0, -b * log_ratio(b, 1.0 - b, -difference), one.p > 0.0);
-        one.v = select(0.0, -(1.0 - b) * log_ratio(1.0 - b, b, difference), one.q > 0.0);
+        terms.u = select(zero4, -b * log_ratio(b, 1.0 - b, -difference), terms.p > zero4);
+        terms.v = select(zero4, -(1.0 - b) * log_ratio(1.0 - b, b, difference), terms.q > zero4);
     } else if (REVERSE) {
-        one.v = select(0.0, -difference, one.q > 0.0);
+        terms.v = select(zero4, -difference, terms.q > zero4);
     } else {
-        one.u = select(0.0, difference, one.p > 0.0);
+        terms.u = select(zero4, difference, terms.p > zero4);
     }
-    return one;
+    return terms;
 }
 
-// log(a + b exp d).
-fn log_ratio(a: f32, b: f32, d: f32) -> f32 {
-    if (d <= 0.0) {
-        // a + b = 1: 1 - b (1 - exp d), near 1 for small d.
-        return log_near_one(b * expm1_negative(d), a + b * exp_twice(0.5 * d));
-    }
-    if (b == 0.0) {
-        return 0.0;
-    }
-    return d + log_near_one(a * expm1_negative(-d), b + a * exp_twice(-0.5 * d));
+// log(a + b exp d), where a + b = 1: next to 1 for small d. For d > 0 it is d + log(b + a exp(-d)).
+fn log_ratio(a: f32, b: f32, d: vec4<f32>) -> vec4<f32> {
+    let falls = d <= vec4<f32>(0.0);
+    let factor = select(vec4<f32>(a), vec4<f32>(b), falls);
+    let negative = -abs(d);
+    let log_rest = log_near_one(factor * expm1_negative(negative), (1.0 - factor) + factor * exp_twice4(0.5 * negative));
+    return select(select(d + log_rest, vec4<f32>(0.0), vec4<bool>(b == 0.0)), log_rest, falls);
 }
 
 // exp d - 1 for d <= 0, relative accuracy for small d included.
-fn expm1_negative(d: f32) -> f32 {
+fn expm1_negative(d: vec4<f32>) -> vec4<f32> {
     let series = d * (1.0 + d * (0.5 + d * (0.16666667 + d * (0.041666667 + d * (0.0083333333 + d * 0.0013888889)))));
-    return select(exp_twice(0.5 * d) - 1.0, series, d > -0.25);
+    return select(exp_twice4(0.5 * d) - 1.0, series, d > vec4<f32>(-0.25));
 }
 
 // log(1 + f), where v = 1 + f.
-fn log_near_one(f: f32, v: f32) -> f32 {
-    return select(ln(max(v, 1.2e-38)), log1p_series(max(f, -0.28)), f > -0.28);
+fn log_near_one(f: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
+    let w = max(v, vec4<f32>(1.2e-38));
+    let far = vec4<f32>(ln(w.x), ln(w.y), ln(w.z), ln(w.w));
+    return select(far, log1p_series4(max(f, vec4<f32>(-0.28))), f > vec4<f32>(-0.28));
+}
+
+fn has_second_pass() -> bool {
+    return true;
 }
 
 fn second_pass_new() -> SecondPass {
-    return SecondPass(0.0, 0.0, 0.0, 0.0, 0u);
+    return SecondPass(run_sum_new(), run_sum_new(), 0u);
 }
 
-fn second_pass_class(before: SecondPass, acc: Acc, x: u32, y: u32, j: u32) -> SecondPass {
-    if (j >= u.dispatch.classes) {
-        return before;
+fn note(condition: vec4<bool>, value: u32) -> u32 {
+    return select(0u, value, any(condition));
+}
+
+fn second_pass_add(before: SecondPass, row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32, exists: vec4<bool>) -> SecondPass {
+    let terms = terms_of(acc, x, y);
+    var notes = before.notes | FINITE_Q | FINITE_P;
+    if (!assume_finite) {
+        let finite_x = (x & vec4<u32>(ABS_BITS)) < vec4<u32>(INF_BITS);
+        let finite_y = (y & vec4<u32>(ABS_BITS)) < vec4<u32>(INF_BITS);
+        let masked_x = x == vec4<u32>(NEG_INF_BITS);
+        let masked_y = y == vec4<u32>(NEG_INF_BITS);
+        notes = before.notes | note(finite_x & exists, FINITE_Q) | note(finite_y & exists, FINITE_P)
+            | note(exists & !((finite_x | masked_x) & (finite_y | masked_y)), FOUND_NAN);
+        // -inf on one side alone: that side's log is infinite where the other has probability.
+        var clash = masked_x & (terms.p > vec4<f32>(0.0));
+        if (REVERSE) {
+            clash = masked_y & (terms.q > vec4<f32>(0.0));
+        }
+        notes |= note(clash & exists & vec4<bool>(!JSD), MAKES_INF);
     }
-    var sums = before;
-    let one = term(acc, x, y);
-    sums.notes |= select(0u, FINITE_Q, is_finite(x)) | select(0u, FINITE_P, is_finite(y));
-    sums.notes |= select(0u, FOUND_NAN, (!is_finite(x) && x != NEG_INF_BITS) || (!is_finite(y) && y != NEG_INF_BITS));
-    // -inf on one side alone: that side's log is infinite where the other has probability.
-    let clash = (x == NEG_INF_BITS && one.p > 0.0 && !REVERSE) || (y == NEG_INF_BITS && one.q > 0.0 && REVERSE);
-    sums.notes |= select(0u, MAKES_INF, clash && !JSD);
-    // Kahan's sums.
-    let qv = one.q * one.v - sums.qv_lo;
-    let sum_qv = opaque(sums.sum_qv + qv);
-    sums.qv_lo = opaque(sum_qv - sums.sum_qv) - qv;
-    sums.sum_qv = sum_qv;
-    let pu = one.p * one.u - sums.pu_lo;
-    let sum_pu = opaque(sums.sum_pu + pu);
-    sums.pu_lo = opaque(sum_pu - sums.sum_pu) - pu;
-    sums.sum_pu = sum_pu;
-    return sums;
+    return SecondPass(
+        run_sum_add(before.sum_qv, select(vec4<f32>(0.0), terms.q * terms.v, exists)),
+        run_sum_add(before.sum_pu, select(vec4<f32>(0.0), terms.p * terms.u, exists)),
+        notes,
+    );
 }
 
-fn second_pass_add(sums: SecondPass, row: Row, acc: Acc, bits: vec4<u32>, j: u32) -> SecondPass {
-    let y = target_four(row.at, j);
-    let a = second_pass_class(sums, acc, bits.x, y.x, j);
-    let b = second_pass_class(a, acc, bits.y, y.y, j + 1u);
-    let c = second_pass_class(b, acc, bits.z, y.z, j + 2u);
-    return second_pass_class(c, acc, bits.w, y.w, j + 3u);
+fn second_pass_close(sums: SecondPass) -> SecondPass {
+    return SecondPass(run_sum_close(sums.sum_qv), run_sum_close(sums.sum_pu), sums.notes);
 }
 
 fn second_pass_join(before: Acc, sums: SecondPass) -> Acc {
     var acc = before;
-    acc.sum_qv = group_sum(sums.sum_qv - sums.qv_lo);
-    acc.sum_pu = group_sum(sums.sum_pu - sums.pu_lo);
+    acc.sum_qv = run_sum_value(run_sum_join(sums.sum_qv));
+    acc.sum_pu = run_sum_value(run_sum_join(sums.sum_pu));
     acc.notes = group_or(sums.notes);
     return acc;
 }
 
 // What `second_pass_join` made of a part of the row, as a lane's share.
 fn second_pass_of(acc: Acc) -> SecondPass {
-    return SecondPass(acc.sum_qv, 0.0, acc.sum_pu, 0.0, acc.notes);
+    return SecondPass(RunSum(acc.sum_qv, 0.0, 0.0), RunSum(acc.sum_pu, 0.0, 0.0), acc.notes);
 }
 
 fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
@@ -233,43 +262,32 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     } else if ((acc.notes & MAKES_INF) != 0u) {
         loss = INF_BITS;
     }
-    return RowResult(loss, nan_mask, acc, upstream.factor * params.temperature);
+    return RowResult(loss, nan_mask, upstream.factor * params.temperature);
 }
 
-fn grad_class(result: RowResult, x: u32, y: u32) -> u32 {
-    let one = term(result.acc, x, y);
-    var g = one.q * (one.v - result.acc.sum_qv);
+// Where a reverse divergence is infinite, so is what Q_j is multiplied with.
+fn grad_four(row: Row, acc: Acc, result: RowResult, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
     if (!REVERSE && !JSD) {
-        g = one.q - one.p;
+        return bitcast<vec4<u32>>(result.scale * (probabilities(acc.q, x) - probabilities(acc.p, y)));
     }
-    return select(bitcast<u32>(result.scale * g), NAN_BITS, REVERSE && result.loss == INF_BITS);
+    let terms = terms_of(acc, x, y);
+    let g = bitcast<vec4<u32>>(result.scale * (terms.q * (terms.v - acc.sum_qv)));
+    return select(g, vec4<u32>(NAN_BITS), vec4<bool>(REVERSE && result.loss == INF_BITS));
 }
 
-fn grad_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    let y = target_four(row.at, j);
-    return vec4<u32>(
-        grad_class(result, bits.x, y.x),
-        grad_class(result, bits.y, y.y),
-        grad_class(result, bits.z, y.z),
-        grad_class(result, bits.w, y.w),
-    );
+fn holds_terms() -> bool {
+    return false;
 }
 
-fn grad_target_class(result: RowResult, x: u32, y: u32) -> u32 {
-    let one = term(result.acc, x, y);
-    var g = one.p * (one.u - result.acc.sum_pu);
+fn grad_left_out(row: Row, result: RowResult) -> u32 {
+    return 0u;
+}
+
+fn grad_target_four(row: Row, acc: Acc, result: RowResult, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    let terms = terms_of(acc, x, y);
+    var g = terms.p * (terms.u - acc.sum_pu);
     if (REVERSE) {
-        g = one.p - one.q;
+        g = terms.p - terms.q;
     }
-    return select(bitcast<u32>(result.scale * g), NAN_BITS, !REVERSE && result.loss == INF_BITS);
-}
-
-fn grad_target_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    let y = target_four(row.at, j);
-    return vec4<u32>(
-        grad_target_class(result, bits.x, y.x),
-        grad_target_class(result, bits.y, y.y),
-        grad_target_class(result, bits.z, y.z),
-        grad_target_class(result, bits.w, y.w),
-    );
+    return select(bitcast<vec4<u32>>(result.scale * g), vec4<u32>(NAN_BITS), vec4<bool>(!REVERSE && result.loss == INF_BITS));
 }

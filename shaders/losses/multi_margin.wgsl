@@ -24,8 +24,8 @@ struct Row {
 }
 
 struct Acc {
-    loss: f32,          // times w_t / C
-    slopes: f32,        // sum over c != t of d max(0, z_c)^p / dz_c
+    loss: RunSum,       // times w_t / C
+    slopes: RunSum,     // sum over c != t of d max(0, z_c)^p / dz_c
     flags: u32,
 }
 
@@ -49,63 +49,73 @@ fn skips_row(row: Row) -> bool {
     return row.label.state != COUNTS;
 }
 
-fn acc_new() -> Acc {
-    return Acc(0.0, 0.0, 0u);
+fn left_out(row: Row) -> u32 {
+    return row.label.class_index;
 }
 
-// Half of max(0, z_c), as bits.
+fn acc_new() -> Acc {
+    return Acc(run_sum_new(), run_sum_new(), 0u);
+}
+
+fn acc_move(acc: Acc) -> Acc {
+    return Acc(run_sum_close(acc.loss), run_sum_close(acc.slopes), acc.flags);
+}
+
+// Bits of half of max(0, z_c).
+fn term_four(row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    if (assume_finite) {
+        return bitcast<vec4<u32>>(max(bitcast<f32>(row.offset) + 0.5 * bitcast<vec4<f32>>(x), vec4<f32>(0.0)));
+    }
+    return vec4<u32>(half_excess(row, x.x), half_excess(row, x.y), half_excess(row, x.z), half_excess(row, x.w));
+}
+
 fn half_excess(row: Row, bits: u32) -> u32 {
     return x_relu(x_add(row.offset, half_bits(bits)));
 }
 
-// d max(0, z)^p / dz of z given halved: 2 z = 4 (z / 2) for p = 2.
-fn slope(half_z: u32) -> f32 {
-    var d = 1.0;
-    if (SQUARED) {
-        d = 4.0 * bitcast<f32>(half_z);
+// d max(0, z)^p / dz of z given halved, as bits: 2 z = 4 (z / 2) for p = 2. Of an infinite z too; 0 of NaN.
+fn slopes_of(half_z: vec4<u32>) -> vec4<f32> {
+    let h = bitcast<vec4<f32>>(half_z);
+    if (SQUARED && assume_finite) {
+        return 4.0 * h;
     }
-    return select(0.0, d, x_positive(half_z));
+    var d = vec4<f32>(1.0);
+    if (SQUARED) {
+        d = 4.0 * h;
+    }
+    if (assume_finite) {
+        return select(vec4<f32>(0.0), d, h > vec4<f32>(0.0));
+    }
+    return select(vec4<f32>(0.0), d, (half_z > vec4<u32>(0u)) & (half_z <= vec4<u32>(INF_BITS)));
 }
 
-fn add_class(before: Acc, row: Row, bits: u32, j: u32) -> Acc {
-    if (j == row.label.class_index || j >= u.dispatch.classes) {
-        return before;
-    }
+fn finite_four(bits: vec4<u32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(select(vec4<u32>(0u), bits, vec4<bool>(assume_finite) | (bits < vec4<u32>(INF_BITS))));
+}
+
+fn add_four(before: Acc, row: Row, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32, exists: vec4<bool>) -> Acc {
     var acc = before;
-    let half_z = half_excess(row, bits);
-    acc.flags |= select(0u, FOUND_NAN, is_nan(half_z)) | select(0u, FOUND_INF, half_z == INF_BITS);
-    let h = finite_or_zero(half_z);
+    if (!assume_finite) {
+        let largest = max(max(term.x, term.y), max(term.z, term.w));
+        acc.flags |= select(0u, FOUND_NAN, largest > INF_BITS) | select(0u, FOUND_INF, any(term == vec4<u32>(INF_BITS)));
+    }
+    let h = finite_four(term);
     // Multiplied with w_t / C before it is summed: the mean of finite terms stays finite.
     if (SQUARED) {
-        acc.loss += (2.0 * h) * (2.0 * h * row.share);
+        acc.loss = run_sum_add(before.loss, (2.0 * h) * (2.0 * h * row.share));
     } else {
-        acc.loss += h * (2.0 * row.share);
+        acc.loss = run_sum_add(before.loss, h * (2.0 * row.share));
     }
-    acc.slopes += slope(half_z);
+    acc.slopes = run_sum_add(before.slopes, slopes_of(term));
     return acc;
 }
 
-fn acc_four(acc: Acc, row: Row, bits: vec4<u32>, j: u32) -> Acc {
-    let a = add_class(acc, row, bits.x, j);
-    let b = add_class(a, row, bits.y, j + 1u);
-    let c = add_class(b, row, bits.z, j + 2u);
-    return add_class(c, row, bits.w, j + 3u);
-}
-
-fn acc_add(acc: Acc, row: Row, block: Block) -> Acc {
-    let a = acc_four(acc_new(), row, block.a, block.first.x);
-    let b = acc_four(a, row, block.b, block.first.y);
-    let c = acc_four(b, row, block.c, block.first.z);
-    let d = acc_four(c, row, block.d, block.first.w);
-    return Acc(acc.loss + d.loss, acc.slopes + d.slopes, acc.flags | d.flags);
-}
-
 fn acc_join(acc: Acc) -> Acc {
-    return Acc(group_sum(acc.loss), group_sum(acc.slopes), group_or(acc.flags));
+    return Acc(run_sum_join(acc.loss), run_sum_join(acc.slopes), group_or(acc.flags));
 }
 
 fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
-    var loss = bitcast<u32>(acc.loss);
+    var loss = bitcast<u32>(run_sum_value(acc.loss));
     if (skips_row(row)) {
         loss = skipped_loss(row.label);
     } else if ((acc.flags & FOUND_NAN) != 0u) {
@@ -114,20 +124,21 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
         loss = x_mul(INF_BITS, bitcast<u32>(row.share));
     }
     let scale = upstream.factor * row.share;
-    return RowResult(loss, upstream.nan_mask, scale, -scale * acc.slopes);
+    return RowResult(loss, upstream.nan_mask, scale, -scale * run_sum_value(acc.slopes));
 }
 
-fn grad_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    let slopes = vec4<f32>(
-        slope(half_excess(row, bits.x)),
-        slope(half_excess(row, bits.y)),
-        slope(half_excess(row, bits.z)),
-        slope(half_excess(row, bits.w)),
-    );
-    let is_label = vec4<u32>(row.label.class_index - j) == IN_FOUR;
-    return bitcast<vec4<u32>>(select(result.scale * slopes, vec4<f32>(result.at_label), is_label));
+fn grad_four(row: Row, acc: Acc, result: RowResult, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    return bitcast<vec4<u32>>(result.scale * slopes_of(term));
 }
 
-fn grad_target_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
+fn holds_terms() -> bool {
+    return true;
+}
+
+fn grad_left_out(row: Row, result: RowResult) -> u32 {
+    return bitcast<u32>(result.at_label);
+}
+
+fn grad_target_four(row: Row, acc: Acc, result: RowResult, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
     return vec4<u32>(0u);
 }

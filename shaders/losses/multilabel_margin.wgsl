@@ -23,7 +23,7 @@ struct Row {
 }
 
 struct Acc {
-    loss: f32,          // halved, before 1 / C
+    loss: RunSum,       // halved, before 1 / C
     nan: u32,           // 1 if some z_ij is NaN
     inf: u32,           // 1 if some is +inf
 }
@@ -42,8 +42,21 @@ fn skips_row(row: Row) -> bool {
     return row.bad;
 }
 
+fn left_out(row: Row) -> u32 {
+    return NO_CLASS;
+}
+
 fn acc_new() -> Acc {
-    return Acc(0.0, 0u, 0u);
+    return Acc(run_sum_new(), 0u, 0u);
+}
+
+fn acc_move(acc: Acc) -> Acc {
+    return Acc(run_sum_close(acc.loss), acc.nan, acc.inf);
+}
+
+// The terms are pairs of classes: there is none of a class alone.
+fn term_four(row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    return vec4<u32>(0u);
 }
 
 // Half of max(0, z_ij), as bits.
@@ -51,42 +64,43 @@ fn half_excess(x_i: u32, x_j: u32) -> u32 {
     return x_relu(x_add(half_bits(x_i), x_add(0x3f000000u, x_neg(half_bits(x_j)))));
 }
 
-fn label_counts_of_four(row: Row, j: u32) -> vec4<u32> {
-    let c = min(vec4<u32>(j) + IN_FOUR, vec4<u32>(u.dispatch.classes - 1u)) * u.dispatch.inner + row.at;
+fn label_counts_of(row: Row, classes: vec4<u32>) -> vec4<u32> {
+    let c = min(classes, vec4<u32>(u.dispatch.classes - 1u)) * u.dispatch.inner + row.at;
     return vec4<u32>(label_counts[c.x], label_counts[c.y], label_counts[c.z], label_counts[c.w]);
 }
 
-fn add_pair(acc: Acc, counts: bool, x_i: u32, x_j: u32) -> Acc {
-    let half_z = half_excess(x_i, x_j);
-    return Acc(
-        acc.loss + select(0.0, finite_or_zero(half_z), counts),
-        acc.nan | select(0u, 1u, counts && is_nan(half_z)),
-        acc.inf | select(0u, 1u, counts && half_z == INF_BITS),
-    );
-}
-
+// Four classes i against one label j.
 fn add_label(before: Acc, row: Row, counts: vec4<bool>, bits: vec4<u32>, label: u32) -> Acc {
     if (label >= u.dispatch.classes) {
         return before;
     }
     let x_j = load_logit(row.at, label);
-    let a = add_pair(before, counts.x, bits.x, x_j);
-    let b = add_pair(a, counts.y, bits.y, x_j);
-    let c = add_pair(b, counts.z, bits.z, x_j);
-    return add_pair(c, counts.w, bits.w, x_j);
+    let half_z = select(vec4<u32>(0u), vec4<u32>(
+        half_excess(bits.x, x_j), half_excess(bits.y, x_j), half_excess(bits.z, x_j), half_excess(bits.w, x_j),
+    ), counts);
+    let nan = half_z > vec4<u32>(INF_BITS);
+    let infinite = half_z == vec4<u32>(INF_BITS);
+    let finite = bitcast<vec4<f32>>(select(half_z, vec4<u32>(0u), nan | infinite));
+    return Acc(
+        run_sum_add(before.loss, finite),
+        before.nan | select(0u, 1u, any(nan)),
+        before.inf | select(0u, 1u, any(infinite)),
+    );
 }
 
-// Four classes i against every listed label. (A row with a bad label is skipped, so a list ends with END alone.)
-fn acc_four(before: Acc, row: Row, bits: vec4<u32>, j: u32) -> Acc {
-    let counts = (label_counts_of_four(row, j) == vec4<u32>(0u)) & (vec4<u32>(j) + IN_FOUR < vec4<u32>(u.dispatch.classes));
+// Four classes i against every listed label, a run of at most four labels at a time. (A row with a bad label is skipped, so a list
+// ends with END alone.)
+fn add_four(before: Acc, row: Row, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32, exists: vec4<bool>) -> Acc {
+    let counts = (label_counts_of(row, classes_of(j)) == vec4<u32>(0u)) & exists;
     var acc = before;
     var open = any(counts);
     for (var k = 0u; k < u.dispatch.classes && open; k += 4u) {
         let labels = labels_up_to_end(row.at, k);
-        acc = add_label(acc, row, counts, bits, labels.x);
-        acc = add_label(acc, row, counts, bits, labels.y);
-        acc = add_label(acc, row, counts, bits, labels.z);
-        acc = add_label(acc, row, counts, bits, labels.w);
+        acc = add_label(acc, row, counts, x, labels.x);
+        acc = add_label(acc, row, counts, x, labels.y);
+        acc = add_label(acc, row, counts, x, labels.z);
+        acc = add_label(acc, row, counts, x, labels.w);
+        acc.loss = run_sum_close(acc.loss);
         open = labels.w != END;
     }
     return acc;
@@ -101,24 +115,12 @@ fn labels_up_to_end(at: u32, k: u32) -> vec4<u32> {
     return labels;
 }
 
-fn acc_add(before: Acc, row: Row, block: Block) -> Acc {
-    let a = acc_four(acc_new(), row, block.a, block.first.x);
-    let b = acc_four(acc_new(), row, block.b, block.first.y);
-    let c = acc_four(acc_new(), row, block.c, block.first.z);
-    let d = acc_four(acc_new(), row, block.d, block.first.w);
-    return Acc(
-        before.loss + ((a.loss + b.loss) + (c.loss + d.loss)),
-        before.nan | a.nan | b.nan | c.nan | d.nan,
-        before.inf | a.inf | b.inf | c.inf | d.inf,
-    );
-}
-
 fn acc_join(acc: Acc) -> Acc {
-    return Acc(group_sum(acc.loss), group_or(acc.nan), group_or(acc.inf));
+    return Acc(run_sum_join(acc.loss), group_or(acc.nan), group_or(acc.inf));
 }
 
 fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
-    var loss = bitcast<u32>(acc.loss * params.half_per_class);
+    var loss = bitcast<u32>(run_sum_value(acc.loss) * params.half_per_class);
     if (row.bad) {
         loss = BAD_BITS;
     } else if (acc.nan != 0u) {
@@ -159,9 +161,13 @@ fn others_violating(row: Row, x_j: vec4<u32>, wanted: bool) -> vec4<f32> {
     var count = vec4<f32>(0.0);
     let fours = (u.dispatch.classes + 3u) / 4u;
     for (var q = select(fours, 0u, wanted); q < fours; q++) {
-        let counts =
-            (label_counts_of_four(row, 4u * q) == vec4<u32>(0u)) & (vec4<u32>(4u * q) + IN_FOUR < vec4<u32>(u.dispatch.classes));
-        let x = load_four(row.at, q);
+        let classes = vec4<u32>(4u * q) + IN_FOUR;
+        let counts = (label_counts_of(row, classes) == vec4<u32>(0u)) & (classes < vec4<u32>(u.dispatch.classes));
+        let last = u.dispatch.classes - 1u;
+        let x = vec4<u32>(
+            load_logit(row.at, min(classes.x, last)), load_logit(row.at, min(classes.y, last)),
+            load_logit(row.at, min(classes.z, last)), load_logit(row.at, min(classes.w, last)),
+        );
         count.x += exceeding(x, x_j.x, counts);
         count.y += exceeding(x, x_j.y, counts);
         count.z += exceeding(x, x_j.z, counts);
@@ -175,14 +181,22 @@ fn exceeding(x: vec4<u32>, x_j: u32, counts: vec4<bool>) -> f32 {
     return (n.x + n.y) + (n.z + n.w);
 }
 
-fn grad_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    let listed = label_counts_of_four(row, j);
+fn grad_four(row: Row, acc: Acc, result: RowResult, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    let listed = label_counts_of(row, classes_of(j));
     let is_listed = listed > vec4<u32>(0u);
-    let as_other = labels_violated(row, bits, !all(is_listed));
-    let as_label = -vec4<f32>(listed) * others_violating(row, bits, any(is_listed));
+    let as_other = labels_violated(row, x, !all(is_listed));
+    let as_label = -vec4<f32>(listed) * others_violating(row, x, any(is_listed));
     return bitcast<vec4<u32>>(result.scale * select(as_other, as_label, is_listed));
 }
 
-fn grad_target_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
+fn holds_terms() -> bool {
+    return false;
+}
+
+fn grad_left_out(row: Row, result: RowResult) -> u32 {
+    return 0u;
+}
+
+fn grad_target_four(row: Row, acc: Acc, result: RowResult, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
     return vec4<u32>(0u);
 }

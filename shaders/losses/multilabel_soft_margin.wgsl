@@ -18,8 +18,7 @@ struct Row {
 }
 
 struct Acc {
-    loss: f32,          // of finite terms
-    lo: f32,            // what rounding added to `loss` too much
+    loss: RunSum,       // of finite terms
     flags: u32,         // of the others
 }
 
@@ -41,20 +40,40 @@ fn skips_row(row: Row) -> bool {
     return false;
 }
 
+fn left_out(row: Row) -> u32 {
+    return NO_CLASS;
+}
+
 fn acc_new() -> Acc {
-    return Acc(0.0, 0.0, 0u);
+    return Acc(run_sum_new(), 0u);
+}
+
+fn acc_move(acc: Acc) -> Acc {
+    return Acc(run_sum_close(acc.loss), acc.flags);
 }
 
 // w_c / C of four classes.
 fn shares(j: u32) -> vec4<f32> {
-    return class_weights(j) * params.per_class;
+    return class_weights(classes_of(j)) * params.per_class;
+}
+
+// softplus(x) = max(x, 0) + log(1 + exp(-|x|)), and y and 1 - y add up to 1.
+fn term_four(row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    let share = shares(j);
+    if (assume_finite) {
+        let v = bitcast<vec4<f32>>(x);
+        let t = bitcast<vec4<f32>>(y);
+        let positive = t * max(-v, vec4<f32>(0.0)) + (1.0 - t) * max(v, vec4<f32>(0.0));
+        return bitcast<vec4<u32>>(share * (positive + log1p_series4(exp_twice4(-0.5 * abs(v)))));
+    }
+    return vec4<u32>(
+        class_term(x.x, y.x, share.x), class_term(x.y, y.y, share.y),
+        class_term(x.z, y.z, share.z), class_term(x.w, y.w, share.w),
+    );
 }
 
 // The bits of one class' term of the loss.
-fn class_term(bits: u32, y: u32, share: f32, j: u32) -> u32 {
-    if (j >= u.dispatch.classes) {
-        return 0u;
-    }
+fn class_term(bits: u32, y: u32, share: f32) -> u32 {
     let rest = x_add(0x3f800000u, x_neg(y));
     let term = x_add(x_mul(y, x_softplus(x_neg(bits))), x_mul(rest, x_softplus(bits)));
     return x_mul(bitcast<u32>(share), term);
@@ -65,34 +84,23 @@ fn flags_of(term: u32) -> u32 {
         | select(0u, FOUND_NEG_INF, term == NEG_INF_BITS);
 }
 
-fn acc_four(acc: Acc, row: Row, bits: vec4<u32>, j: u32) -> Acc {
-    let y = target_four(row.at, j);
-    let share = shares(j);
-    let a = class_term(bits.x, y.x, share.x, j);
-    let b = class_term(bits.y, y.y, share.y, j + 1u);
-    let c = class_term(bits.z, y.z, share.z, j + 2u);
-    let d = class_term(bits.w, y.w, share.w, j + 3u);
-    let sum = (finite_or_zero(a) + finite_or_zero(b)) + (finite_or_zero(c) + finite_or_zero(d));
-    return Acc(acc.loss + sum, acc.lo, acc.flags | flags_of(a) | flags_of(b) | flags_of(c) | flags_of(d));
-}
-
-fn acc_add(acc: Acc, row: Row, block: Block) -> Acc {
-    let a = acc_four(acc_new(), row, block.a, block.first.x);
-    let b = acc_four(a, row, block.b, block.first.y);
-    let c = acc_four(b, row, block.c, block.first.z);
-    let d = acc_four(c, row, block.d, block.first.w);
-    // Kahan's sum over blocks.
-    let added = d.loss - acc.lo;
-    let sum = opaque(acc.loss + added);
-    return Acc(sum, opaque(sum - acc.loss) - added, acc.flags | d.flags);
+fn add_four(before: Acc, row: Row, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32, exists: vec4<bool>) -> Acc {
+    if (assume_finite) {
+        return Acc(run_sum_add(before.loss, bitcast<vec4<f32>>(term)), before.flags);
+    }
+    let finite = vec4<f32>(finite_or_zero(term.x), finite_or_zero(term.y), finite_or_zero(term.z), finite_or_zero(term.w));
+    return Acc(
+        run_sum_add(before.loss, finite),
+        before.flags | flags_of(term.x) | flags_of(term.y) | flags_of(term.z) | flags_of(term.w),
+    );
 }
 
 fn acc_join(acc: Acc) -> Acc {
-    return Acc(group_sum(acc.loss - acc.lo), 0.0, group_or(acc.flags));
+    return Acc(run_sum_join(acc.loss), group_or(acc.flags));
 }
 
 fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
-    var loss = bitcast<u32>(acc.loss);
+    var loss = bitcast<u32>(run_sum_value(acc.loss));
     let both = FOUND_INF | FOUND_NEG_INF;
     if ((acc.flags & FOUND_NAN) != 0u || (acc.flags & both) == both) {
         loss = NAN_BITS;
@@ -102,23 +110,38 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     return RowResult(loss, upstream.nan_mask, upstream.factor);
 }
 
+fn grad_four(row: Row, acc: Acc, result: RowResult, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    let scale = result.scale * shares(j);
+    if (assume_finite) {
+        let v = bitcast<vec4<f32>>(x);
+        let t = bitcast<vec4<f32>>(y);
+        let e = exp_twice4(-0.5 * abs(v));
+        let small = e / (1.0 + e);
+        let large = 1.0 / (1.0 + e);
+        let is_positive = v >= vec4<f32>(0.0);
+        let g = (1.0 - t) * select(small, large, is_positive) - t * select(large, small, is_positive);
+        return bitcast<vec4<u32>>(scale * g);
+    }
+    return vec4<u32>(
+        grad_class(x.x, y.x, scale.x), grad_class(x.y, y.y, scale.y),
+        grad_class(x.z, y.z, scale.z), grad_class(x.w, y.w, scale.w),
+    );
+}
+
 fn grad_class(bits: u32, y_bits: u32, scale: f32) -> u32 {
     let y = bitcast<f32>(y_bits);
     let g = scale * ((1.0 - y) * sigmoid(bits) - y * sigmoid(x_neg(bits)));
     return bitcast<u32>(g) | nan_mask_of(bits) | nan_mask_of(y_bits);
 }
 
-fn grad_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    let y = target_four(row.at, j);
-    let scale = result.scale * shares(j);
-    return vec4<u32>(
-        grad_class(bits.x, y.x, scale.x),
-        grad_class(bits.y, y.y, scale.y),
-        grad_class(bits.z, y.z, scale.z),
-        grad_class(bits.w, y.w, scale.w),
-    );
+fn holds_terms() -> bool {
+    return false;
 }
 
-fn grad_target_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
+fn grad_left_out(row: Row, result: RowResult) -> u32 {
+    return 0u;
+}
+
+fn grad_target_four(row: Row, acc: Acc, result: RowResult, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
     return vec4<u32>(0u);
 }

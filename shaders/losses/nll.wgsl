@@ -35,11 +35,23 @@ fn skips_row(row: Row) -> bool {
     return row.label.state != COUNTS;
 }
 
+fn left_out(row: Row) -> u32 {
+    return row.label.class_index;
+}
+
 fn acc_new() -> Acc {
     return Acc(0u);
 }
 
-fn acc_add(acc: Acc, row: Row, block: Block) -> Acc {
+fn acc_move(acc: Acc) -> Acc {
+    return acc;
+}
+
+fn term_four(row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    return vec4<u32>(0u);
+}
+
+fn add_four(acc: Acc, row: Row, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32, exists: vec4<bool>) -> Acc {
     return acc;
 }
 
@@ -61,11 +73,18 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     return RowResult(loss, 0u, bitcast<u32>(-upstream.factor * w) | upstream.nan_mask);
 }
 
-fn grad_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    let is_label = vec4<u32>(row.label.class_index - j) == IN_FOUR;
-    return select(vec4<u32>(0u), vec4<u32>(result.at_label), is_label);
+fn grad_four(row: Row, acc: Acc, result: RowResult, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    return vec4<u32>(0u);
 }
 
-fn grad_target_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
+fn holds_terms() -> bool {
+    return true;
+}
+
+fn grad_left_out(row: Row, result: RowResult) -> u32 {
+    return result.at_label;
+}
+
+fn grad_target_four(row: Row, acc: Acc, result: RowResult, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
     return vec4<u32>(0u);
 }

@@ -10,5 +10,6 @@ struct Params {
 
 fn item(in: Item) -> ItemGrad {
     let z = x_neg(x_mul(in.t, in.x));
-    return ItemGrad(x_softplus(z), -bitcast<f32>(in.t) * sigmoid(z), 0.0, nan_mask_of(z), 0u);
+    let score = logistic(z);
+    return ItemGrad(softplus_bits(z, score), -bitcast<f32>(in.t) * score.p, 0.0, nan_mask_of(z), 0u);
 }

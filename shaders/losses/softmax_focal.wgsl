@@ -12,7 +12,7 @@
 // T. Lin et al., Focal loss for dense object detection, https://arxiv.org/abs/1708.02002, with softmax for sigmoid
 //
 // Confident rows. s = sum over c != t of exp(x_c - m) is kept apart, so 1 - p_t = s / d keeps its digits. Without
-// smoothing only a_t is not 0, and the gradient at t is a_t h_t (1 - p_t) = a_t h_t s / d. As p tends to 1,
+// smoothing only a_t is not 0, so there is no second pass, and the gradient at t is a_t h_t (1 - p_t) = a_t h_t s / d. As p tends to 1,
 // p log p / (1 - p) tends to -1: with h written like this, nothing is divided by 0 for g < 1.
 
 struct Params {
@@ -24,197 +24,242 @@ struct Params {
 override SMOOTHING: bool = false;
 
 const ACCUMULATES = true;
-const HAS_SECOND_PASS = true;
 
 struct Row {
     at: u32,
     label: Label,
+    t_bits: u32,        // the target's logit
 }
 
 struct Acc {
     online: Soft,       // m / 2 of all classes, and s: without the target's
-    // Of the second pass:
-    finite: u32,        // 1 if some logit is finite
-    nan: u32,           // 1 if some logit is NaN or +inf
+    found: u32,         // of joined lanes: FOUND_NAN, HAS_FINITE
+    // With smoothing, of the second pass:
     infinite: u32,      // 1 if a class with a_c != 0 has probability 0
     loss: f32,          // sum_c a_c f(p_c)
     sum_ah: f32,        // sum_c a_c h_c
 }
 
+const FOUND_NAN = 1u;       // some logit is NaN or +inf
+const HAS_FINITE = 2u;      // some logit is finite
+
 struct SecondPass {
-    loss: f32,
-    sum_ah: f32,
+    loss: RunSum,
+    sum_ah: RunSum,
     infinite: u32,
-    finite: u32,
-    nan: u32,
 }
 
 struct RowResult {
     loss: u32,
     nan_mask: u32,
-    half_m: f32,
     log_d: f32,
     d: f32,
     s: f32,
     scale: f32,
     sum_ah: f32,
+    at_label: f32,      // gradient at t
 }
 
 fn open_row(index: u32, at: u32) -> Row {
-    return Row(at, read_label(target_index(index)));
+    let label = read_label(target_index(index));
+    return Row(at, label, load_logit(at, label.class_index));
 }
 
 fn skips_row(row: Row) -> bool {
     return row.label.state != COUNTS;
 }
 
+fn left_out(row: Row) -> u32 {
+    return row.label.class_index;
+}
+
+// x / 2 of four logits.
+fn half4(bits: vec4<u32>) -> vec4<f32> {
+    if (assume_finite) {
+        return 0.5 * bitcast<vec4<f32>>(bits);
+    }
+    return 0.5 * ordinary4(bits);
+}
+
 // a_c of four classes.
 fn shares(row: Row, j: u32) -> vec4<f32> {
-    let is_label = vec4<u32>(j) + IN_FOUR == vec4<u32>(row.label.class_index);
-    return class_weights(j) * (params.soft + select(vec4<f32>(0.0), vec4<f32>(params.hard), is_label));
+    let is_label = classes_of(j) == vec4<u32>(row.label.class_index);
+    return class_weights(classes_of(j)) * (params.soft + select(vec4<f32>(0.0), vec4<f32>(params.hard), is_label));
 }
 
 fn acc_new() -> Acc {
-    return Acc(soft_new(), 0u, 0u, 0u, 0.0, 0.0);
+    return Acc(soft_new(), 0u, 0u, 0.0, 0.0);
 }
 
-// exp(x_c - m) of four classes, given h = (x_c - m) / 2; 0 for the target's and for classes past the row's end.
-fn others(row: Row, block: Block, h: vec4<f32>, first: u32) -> vec4<f32> {
-    let e = select(exp_twice4(h), vec4<f32>(0.0), vec4<u32>(row.label.class_index - first) == IN_FOUR);
-    return select(vec4<f32>(0.0), e, valid_lanes(block, first));
-}
-
-fn acc_add(before: Acc, row: Row, block: Block) -> Acc {
+fn raise_peak(before: Acc, top_x: u32, top_y: u32) -> Acc {
     var acc = before;
-    let ha = 0.5 * ordinary4(block.a);
-    let hb = 0.5 * ordinary4(block.b);
-    let hc = 0.5 * ordinary4(block.c);
-    let hd = 0.5 * ordinary4(block.d);
-    let half_m = max(acc.online.half_m, largest4(max(max(ha, hb), max(hc, hd))));
-    acc.online = soft_add(acc.online, half_m, sum4(
-        (others(row, block, ha - half_m, block.first.x) + others(row, block, hb - half_m, block.first.y))
-        + (others(row, block, hc - half_m, block.first.z) + others(row, block, hd - half_m, block.first.w))));
+    acc.online.peak = max(acc.online.peak, half4(vec4<u32>(top_x)).x);
+    return acc;
+}
+
+fn peak_join(before: Acc) -> Acc {
+    var acc = before;
+    acc.online.peak = group_max(before.online.peak);
+    return acc;
+}
+
+fn acc_move(before: Acc) -> Acc {
+    var acc = before;
+    acc.online = soft_move(before.online);
+    return acc;
+}
+
+fn term_four(row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    return bitcast<vec4<u32>>(exp_twice4(half4(x) - acc.online.half_m));
+}
+
+fn add_four(before: Acc, row: Row, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32, exists: vec4<bool>) -> Acc {
+    var acc = before;
+    acc.online.sum = run_sum_add(before.online.sum, bitcast<vec4<f32>>(term));
     return acc;
 }
 
 fn acc_join(lane_acc: Acc) -> Acc {
     var acc = lane_acc;
     acc.online = soft_join(lane_acc.online);
+    let nan = most_negative(extremes) > NEG_INF_BITS || most_positive(extremes) > 0x7f7fffff;
+    let finite = smallest_bits(extremes) < NEG_INF_BITS;
+    acc.found = join_found(lane_acc.found | select(0u, FOUND_NAN, nan) | select(0u, HAS_FINITE, finite));
     return acc;
 }
 
-// One class c: p_c, f(p_c) and h_c.
+// One class c: f(p_c) and h_c.
 struct Term {
-    p: f32,
     loss: f32,
     h: f32,
 }
 
 // e_t = exp(x_t - m).
 fn e_label(row: Row, half_m: f32) -> f32 {
-    return exp_twice(0.5 * ordinary(load_logit(row.at, row.label.class_index)) - half_m);
+    return exp_twice(0.5 * ordinary(row.t_bits) - half_m);
 }
 
 // log d.
-fn log_sum(row: Row, half_m: f32, s: f32, e_t: f32) -> f32 {
-    return select(ln(s + e_t), log1p(s), e_t == 1.0);
+fn log_sum(s: f32, e_t: f32) -> f32 {
+    return log1p(select((s + e_t) - 1.0, s, e_t == 1.0));
 }
 
-fn term(is_label: bool, bits: u32, half_m: f32, s: f32, d: f32, log_d: f32) -> Term {
-    let half_below_max = half_m - 0.5 * ordinary(bits);
-    let p = exp_twice(-half_below_max) / d;
-    // 1 - p
-    let left = max(select(1.0 - p, s / d, is_label), 0.0);
+// Given p_c, 1 - p_c and (m - x_c) / 2.
+fn term_of(p: f32, one_minus_p: f32, half_below_max: f32, log_d: f32) -> Term {
+    let left = max(one_minus_p, 0.0);
     // -log p = (m - x) + log d, halved against overflow.
     let half_cost = half_below_max + 0.5 * log_d;
     let cost = 2.0 * min(half_cost, 0x1p126f);
     let focus = unit_power(left, params.gamma);
     // p log p / (1 - p), -1 in the limit.
     let slope = select(-p * cost / left, -1.0, left < 1e-30);
-    return Term(p, focus * cost, focus * (params.gamma * slope - 1.0));
+    return Term(focus * cost, focus * (params.gamma * slope - 1.0));
+}
+
+// Of the label's class.
+fn label_term(row: Row, half_m: f32, s: f32, e_t: f32, log_d: f32) -> Term {
+    let d = s + e_t;
+    return term_of(e_t / d, s / d, half_m - 0.5 * ordinary(row.t_bits), log_d);
+}
+
+fn has_second_pass() -> bool {
+    return SMOOTHING;
 }
 
 fn second_pass_new() -> SecondPass {
-    return SecondPass(0.0, 0.0, 0u, 0u, 0u);
+    return SecondPass(run_sum_new(), run_sum_new(), 0u);
 }
 
-fn second_pass_class(sums: SecondPass, row: Row, acc: Acc, bits: u32, a: f32, j: u32) -> SecondPass {
-    if (j >= u.dispatch.classes) {
-        return sums;
-    }
-    let finite = sums.finite | select(0u, 1u, is_finite(bits));
-    let nan = sums.nan | select(0u, 1u, !is_finite(bits) && bits != NEG_INF_BITS);
-    if (a == 0.0) {
-        return SecondPass(sums.loss, sums.sum_ah, sums.infinite, finite, nan);
-    }
+// Every class but the label's, which row_result adds.
+fn second_pass_add(before: SecondPass, row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32, exists: vec4<bool>) -> SecondPass {
+    let counts = exists & (classes_of(j) != vec4<u32>(row.label.class_index));
+    let a = select(vec4<f32>(0.0), shares(row, j), counts);
+    let s = run_sum_value(acc.online.sum);
     let e_t = e_label(row, acc.online.half_m);
-    let d = acc.online.sum + e_t;
-    let log_d = log_sum(row, acc.online.half_m, acc.online.sum, e_t);
-    let one = term(j == row.label.class_index, bits, acc.online.half_m, acc.online.sum, d, log_d);
-    let infinite = sums.infinite | select(0u, 1u, bits == NEG_INF_BITS);
-    return SecondPass(sums.loss + a * one.loss, sums.sum_ah + a * one.h, infinite, finite, nan);
+    let inverse_d = 1.0 / (s + e_t);
+    let log_d = log_sum(s, e_t);
+    let below = vec4<f32>(acc.online.half_m) - 0.5 * ordinary4(x);
+    let p = exp_twice4(-below) * inverse_d;
+    let one = term_of(p.x, 1.0 - p.x, below.x, log_d);
+    let two = term_of(p.y, 1.0 - p.y, below.y, log_d);
+    let three = term_of(p.z, 1.0 - p.z, below.z, log_d);
+    let four = term_of(p.w, 1.0 - p.w, below.w, log_d);
+    let infinite = any((x == vec4<u32>(NEG_INF_BITS)) & (a != vec4<f32>(0.0)));
+    return SecondPass(
+        run_sum_add(before.loss, a * vec4<f32>(one.loss, two.loss, three.loss, four.loss)),
+        run_sum_add(before.sum_ah, a * vec4<f32>(one.h, two.h, three.h, four.h)),
+        before.infinite | select(0u, 1u, infinite),
+    );
 }
 
-fn second_pass_add(sums: SecondPass, row: Row, acc: Acc, bits: vec4<u32>, j: u32) -> SecondPass {
-    let share = shares(row, j);
-    let a = second_pass_class(sums, row, acc, bits.x, share.x, j);
-    let b = second_pass_class(a, row, acc, bits.y, share.y, j + 1u);
-    let c = second_pass_class(b, row, acc, bits.z, share.z, j + 2u);
-    return second_pass_class(c, row, acc, bits.w, share.w, j + 3u);
+// Ends the runs.
+fn second_pass_close(sums: SecondPass) -> SecondPass {
+    return SecondPass(run_sum_close(sums.loss), run_sum_close(sums.sum_ah), sums.infinite);
 }
 
 fn second_pass_join(before: Acc, sums: SecondPass) -> Acc {
     var acc = before;
-    acc.loss = group_sum(sums.loss);
-    acc.sum_ah = group_sum(sums.sum_ah);
+    acc.loss = run_sum_value(run_sum_join(sums.loss));
+    acc.sum_ah = run_sum_value(run_sum_join(sums.sum_ah));
     acc.infinite = group_or(sums.infinite);
-    acc.finite = group_or(sums.finite);
-    acc.nan = group_or(sums.nan);
     return acc;
 }
 
 // What `second_pass_join` made of a part of the row, as a lane's share.
 fn second_pass_of(acc: Acc) -> SecondPass {
-    return SecondPass(acc.loss, acc.sum_ah, acc.infinite, acc.finite, acc.nan);
+    return SecondPass(RunSum(acc.loss, 0.0, 0.0), RunSum(acc.sum_ah, 0.0, 0.0), acc.infinite);
 }
 
 fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
+    let s = run_sum_value(acc.online.sum);
     let e_t = e_label(row, acc.online.half_m);
-    let d = acc.online.sum + e_t;
-    var loss = bitcast<u32>(acc.loss);
+    let d = s + e_t;
+    let log_d = log_sum(s, e_t);
+    let w = class_weight(row.label.class_index);
+    let a_t = w * (params.hard + params.soft);
+    let one = label_term(row, acc.online.half_m, s, e_t, log_d);
+    let sum_ah = acc.sum_ah + a_t * one.h;
+    var loss = bitcast<u32>(acc.loss + a_t * one.loss);
     var nan_mask = upstream.nan_mask;
+    let t_is_infinite = row.t_bits == NEG_INF_BITS && a_t != 0.0;
     if (skips_row(row)) {
         loss = skipped_loss(row.label);
-    } else if (acc.nan != 0u || acc.finite == 0u) {
+    } else if ((acc.found & FOUND_NAN) != 0u || (acc.found & HAS_FINITE) == 0u) {
         loss = NAN_BITS;
         nan_mask = NAN_BITS;
-    } else if (acc.infinite != 0u) {
+    } else if (acc.infinite != 0u || t_is_infinite) {
         loss = INF_BITS;
     }
-    let log_d = log_sum(row, acc.online.half_m, acc.online.sum, e_t);
-    return RowResult(loss, nan_mask, acc.online.half_m, log_d, d, acc.online.sum, upstream.factor, acc.sum_ah);
+    // a_t h_t (1 - p_t) - p_t sum of the other a_c h_c
+    let at_label = upstream.factor * (a_t * one.h * (s / d) - acc.sum_ah * (e_t / d));
+    return RowResult(loss, nan_mask, log_d, d, s, upstream.factor, sum_ah, at_label);
 }
 
-fn grad_class(row: Row, result: RowResult, bits: u32, a: f32, j: u32) -> u32 {
-    let is_label = j == row.label.class_index;
-    let one = term(is_label, bits, result.half_m, result.s, result.d, result.log_d);
-    if (is_label && !SMOOTHING) {
-        // a_t h_t (1 - p_t), where sum_ah is a_t h_t
-        return bitcast<u32>(result.scale * result.sum_ah * (result.s / result.d));
+// Without smoothing a_j is 0 but at the label.
+fn grad_four(row: Row, acc: Acc, result: RowResult, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
+    let p = bitcast<vec4<f32>>(term) * (1.0 / result.d);
+    var g = -p * result.sum_ah;
+    if (SMOOTHING) {
+        let below = vec4<f32>(acc.online.half_m) - half4(x);
+        let h = vec4<f32>(
+            term_of(p.x, 1.0 - p.x, below.x, result.log_d).h,
+            term_of(p.y, 1.0 - p.y, below.y, result.log_d).h,
+            term_of(p.z, 1.0 - p.z, below.z, result.log_d).h,
+            term_of(p.w, 1.0 - p.w, below.w, result.log_d).h,
+        );
+        g += class_weights(classes_of(j)) * params.soft * h;
     }
-    return bitcast<u32>(result.scale * (a * one.h - one.p * result.sum_ah));
+    return bitcast<vec4<u32>>(result.scale * g);
 }
 
-fn grad_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
-    let share = shares(row, j);
-    return vec4<u32>(
-        grad_class(row, result, bits.x, share.x, j),
-        grad_class(row, result, bits.y, share.y, j + 1u),
-        grad_class(row, result, bits.z, share.z, j + 2u),
-        grad_class(row, result, bits.w, share.w, j + 3u),
-    );
+fn holds_terms() -> bool {
+    return !SMOOTHING;
 }
 
-fn grad_target_four(row: Row, result: RowResult, bits: vec4<u32>, j: u32) -> vec4<u32> {
+fn grad_left_out(row: Row, result: RowResult) -> u32 {
+    return bitcast<u32>(result.at_label);
+}
+
+fn grad_target_four(row: Row, acc: Acc, result: RowResult, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
     return vec4<u32>(0u);
 }

@@ -1,4 +1,7 @@
 // Sums the gradient of a broadcast tensor over the items that share an element. One group of lanes per element, fixed order.
+//
+// A lane adds its items without loss (`add_value`), joining 256 lanes rounds 10 times, and what is stored rounds once more; twice so where
+// an element collects several segments. The sum is off by 22 times 2^-24 at most, 1.3e-6 of the sum of the magnitudes.
 
 struct Params {
     dims: vec4<u32>,        // the items' shape
@@ -43,7 +46,7 @@ fn sum_to_shape(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invo
             sum.flags |= sum_of_item(bits, i).flags;
         }
     }
-    let total = join_sums(sum);
+    let total = join_sums(sum, group_or(sum.flags), false);
     if (lane == 0u) {
         write_one(group, sum_bits(total));
     }

@@ -1,107 +1,123 @@
-// A group of lanes walks along a row: sums over its fours, then the gradient of each. Fours `first` .. `end` may be the whole row or
-// a part of it; a part that is not the last ends with a block of all lanes.
+// A group walks along pairs `first` .. `end` of a row, which are read wherever they are needed: from memory, or from a cache of the
+// device. The last pair, and one past it, may have classes that do not exist; in rows/lanes/words.wgsl the first one too.
 
-fn load_block(at: u32, base: u32, whole: bool) -> Block {
-    let fours = block_fours(base);
-    var q = fours;
-    if (!whole) {
-        q = min(q, vec4<u32>((u.dispatch.classes - 1u) / 4u));
+// The terms of 16 classes. They are not known to be ordinary before all of the row has been seen.
+fn add_block(before: Acc, row: Row, at: u32, p: u32, exist: bool, has_left_out: bool) -> Acc {
+    var a: Eight;
+    var b: Eight;
+    if (exist) {
+        a = load_whole_pair(at, p);
+        b = load_whole_pair(at, p + 1u);
+    } else {
+        a = load_pair(at, p);
+        b = load_pair(at, p + 1u);
     }
-    let x = load_eight(at, q.xy);
-    let y = load_eight(at, q.zw);
-    let block = Block(x.a, x.b, y.a, y.b, 4u * fours, whole);
-    keep_block(fours, block);
-    return block;
+    let ya = target_pair(at, p);
+    let yb = target_pair(at, p + 1u);
+    extremes_add(a, ya);
+    extremes_add(b, yb);
+    let ja = pair_classes(at, p);
+    let jb = pair_classes(at, p + 1u);
+    let acc = acc_move(raised(before));
+    let first = add_pair(acc, row, summed_terms(row, acc, a, ya, ja, has_left_out, exist), a, ya, ja, exist);
+    return add_pair(first, row, summed_terms(row, acc, b, yb, jb, has_left_out, exist), b, yb, jb, exist);
 }
 
-fn row_fours() -> u32 {
-    return (u.dispatch.classes + 3u) / 4u;
+// Whether a block of two pairs has the class that is left out.
+fn block_leaves_out(row: Row, at: u32, p: u32) -> bool {
+    let pair = pair_of(at, left_out(row));
+    return pair == p || pair == p + 1u;
 }
 
-fn sum_fours(row: Row, at: u32, first: u32, end: u32) -> Acc {
-    var acc = acc_new();
-    // Blocks that lie wholly inside the row: 16 classes per lane each.
-    let whole = first + (min(end, u.dispatch.classes / 4u) - first) / (4u * LANES) * (4u * LANES);
+fn sum_walk(before: Acc, row: Row, at: u32, first: u32, end: u32) -> Acc {
+    var acc = before;
+    var p = first;
+    if (!FIRST_PAIR_IS_WHOLE && p < end) {
+        acc = add_block(acc, row, at, p, false, true);
+        p += 2u;
+    }
+    // Blocks that lie wholly inside the row.
+    let whole = p + (max(end, p + 1u) - 1u - p) / 2u * 2u;
     // Loops that leave at the end of their body: lavapipe runs a body once more, masked, where the test comes first.
-    if (whole > first) {
-        var q = first;
+    if (whole > p) {
         loop {
-            acc = acc_add(acc, row, load_block(at, q, true));
-            q += 4u * LANES;
-            if (q >= whole) {
+            acc = add_block(acc, row, at, p, true, block_leaves_out(row, at, p));
+            p += 2u;
+            if (p >= whole) {
                 break;
             }
         }
     }
-    if (whole < end) {
-        acc = acc_add(acc, row, load_block(at, whole, false));
+    if (p < end) {
+        acc = add_block(acc, row, at, p, false, true);
     }
     return acc;
 }
 
 // A second pass over the classes, for sums that need the first pass' result.
-fn sum_second_pass(row: Row, acc: Acc, at: u32, first: u32, end: u32) -> SecondPass {
-    var more = second_pass_new();
-    for (var base = first; base < end; base += 2u * LANES) {
-        let fours = eight_fours(base);
-        let bits = cached(at, min(fours, vec2<u32>(end - 1u)));
-        if (fours.x < end) {
-            more = second_pass_add(more, row, acc, bits.a, 4u * fours.x);
-        }
-        if (fours.y < end) {
-            more = second_pass_add(more, row, acc, bits.b, 4u * fours.y);
-        }
+fn second_walk(before: SecondPass, row: Row, acc: Acc, at: u32, first: u32, end: u32) -> SecondPass {
+    var sums = before;
+    for (var p = first; p < end; p += 1u) {
+        let j = pair_classes(at, p);
+        sums = second_pass_close(add_second_pair(sums, row, acc, load_pair(at, p), target_pair(at, p), j, false));
     }
-    return more;
+    return sums;
 }
 
-fn store_gradients(row: Row, result: RowResult, at: u32, first: u32, end: u32) {
-    // Two fours at a time: their loads overlap, and the loop costs half as much.
-    let whole = first + (end - first) / (2u * LANES) * (2u * LANES);
-    if (whole > first) {
-        var base = first;
+fn store_walked(row: Row, acc: Acc, result: RowResult, at: u32, p: u32, exist: bool) {
+    let j = pair_classes(at, p);
+    var x = Eight(vec4<u32>(0u), vec4<u32>(0u));
+    if (ACCUMULATES && exist) {
+        x = load_whole_pair(at, p);
+    } else if (ACCUMULATES) {
+        x = load_pair(at, p);
+    }
+    let y = target_pair(at, p);
+    if (WANT_GRAD) {
+        let terms = terms_of_pair(row, acc, x, y, j);
+        let bits = gradients_of_pair(row, acc, result, terms, x, y, j, pair_of(at, left_out(row)) == p);
+        if (exist) {
+            store_whole_pair(at, p, bits);
+        } else {
+            store_pair(at, p, bits);
+        }
+    }
+    if (WANT_GRAD_TARGET) {
+        store_target_gradients(row, acc, result, x, y, at, j);
+    }
+}
+
+fn store_walk(row: Row, acc: Acc, result: RowResult, at: u32, first: u32, end: u32) {
+    var p = first;
+    if (!FIRST_PAIR_IS_WHOLE && p < end) {
+        store_walked(row, acc, result, at, p, false);
+        p += 1u;
+    }
+    let last = max(end, 1u) - 1u;
+    if (p < last) {
         loop {
-            let fours = eight_fours(base);
-            let bits = cached(at, fours);
-            if (WANT_GRAD) {
-                store_eight(at, fours, gradients(row, result, bits, fours));
-            }
-            if (WANT_GRAD_TARGET) {
-                store_target_gradient(row, result, at, bits.a, 4u * fours.x);
-                store_target_gradient(row, result, at, bits.b, 4u * fours.y);
-            }
-            base += 2u * LANES;
-            if (base >= whole) {
+            store_walked(row, acc, result, at, p, true);
+            p += 1u;
+            if (p >= last) {
                 break;
             }
         }
     }
-    let fours = eight_fours(whole);
-    if (fours.x < end) {
-        let bits = cached(at, min(fours, vec2<u32>(end - 1u)));
-        if (WANT_GRAD) {
-            store_eight_before(at, fours, gradients(row, result, bits, fours), end);
-        }
-        if (WANT_GRAD_TARGET) {
-            store_target_gradient(row, result, at, bits.a, 4u * fours.x);
-            store_target_gradient(row, result, at, bits.b, 4u * fours.y);
-        }
+    if (p < end) {
+        store_walked(row, acc, result, at, p, false);
     }
 }
 
-fn gradients(row: Row, result: RowResult, bits: Eight, fours: vec2<u32>) -> Eight {
-    return Eight(gradient(row, result, bits.a, 4u * fours.x), gradient(row, result, bits.b, 4u * fours.y));
-}
-
 fn store_zeros(at: u32, first: u32, end: u32) {
-    for (var base = first; base < end; base += 2u * LANES) {
-        let fours = eight_fours(base);
+    let zeros = vec4<u32>(0u);
+    for (var p = first; p < end; p += 1u) {
         if (WANT_GRAD) {
-            store_eight_before(at, fours, Eight(vec4<u32>(0u), vec4<u32>(0u)), end);
+            store_pair(at, p, Eight(zeros, zeros));
         }
         if (WANT_GRAD_TARGET) {
-            store_grad_target(at, 4u * fours.x, vec4<u32>(0u));
-            store_grad_target(at, 4u * fours.y, vec4<u32>(0u));
+            let j = pair_classes(at, p);
+            store_grad_target(at, classes_of(j.x), zeros);
+            store_grad_target(at, classes_of(j.y), zeros);
         }
     }
 }

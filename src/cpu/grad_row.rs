@@ -62,7 +62,7 @@ pub(crate) fn sum_but<F: Real>(
     value: impl Fn(F) -> F,
 ) -> [F; 2] {
     let mut own = F::zero();
-    let mut sum = Sum::<f64>::new();
+    let mut sum = Sum::new();
     let mut scratch = [MaybeUninit::uninit(); TILE];
     for start in (0..row.len()).step_by(TILE) {
         let tile = start..row.len().min(start + TILE);

@@ -10,7 +10,7 @@ use ndarray::{ArrayD, Axis, CowArray, IxDyn};
 
 use super::lanes::{TILE, Task, blocks, run_all, wide_sum};
 use super::output::{OutputPart, contiguous, elements, parts, ranges, unwritten};
-use super::{Real, Sum};
+use super::{Real, Sum, reduced};
 use crate::broadcast::Operand;
 use crate::error::Error;
 use crate::lowered::{Denominator, Layout, Lowered, WeightSource};
@@ -68,7 +68,7 @@ pub(crate) fn items<F: Real, L: ItemReference<F>>(loss: &L, lowered: &Lowered, t
     };
     let (shape, want) = (&layout.broadcast, tensors.want);
     let items = shape.items();
-    let reduced = lowered.is_reduced();
+    let is_reduced = lowered.is_reduced();
     let x = tensors.input.as_standard_layout();
     let second = tensors.input2.as_ref().map(|second| second.as_standard_layout());
     let t = match &tensors.target {
@@ -95,13 +95,13 @@ pub(crate) fn items<F: Real, L: ItemReference<F>>(loss: &L, lowered: &Lowered, t
         pos_weight: Source::weights(&layout.pos_weight, shape.pos_weight.as_ref()),
         counts: mask.map_or_else(|| Source::constant(F::one()), Source::Counts),
         scale: match upstream.as_ref().map(elements) {
-            Some(upstream) if !reduced => Source::Scales(upstream, divisor),
+            Some(upstream) if !is_reduced => Source::Scales(upstream, divisor),
             upstream => Source::constant(upstream.map_or(F::one(), |upstream| upstream[0]) / divisor),
         },
     };
 
     let out = |wanted: bool| wanted.then(|| unwritten(&shape.shape));
-    let mut losses = out(want.contains(Want::LOSS) && !reduced);
+    let mut losses = out(want.contains(Want::LOSS) && !is_reduced);
     let mut dx = out(want.contains(Want::GRAD));
     let mut d_second = out(want.contains(Want::GRAD_INPUT2) || want.contains(Want::GRAD_TARGET));
     let chunks = ranges(items, 1, TASK)
@@ -112,11 +112,7 @@ pub(crate) fn items<F: Real, L: ItemReference<F>>(loss: &L, lowered: &Lowered, t
         .map(|(((items, losses), dx), d_second)| Chunk { call: &call, items, losses, dx, d_second });
     let sums = run_all(chunks.collect(), items);
 
-    let reduce = || {
-        let sum = sums.into_iter().collect::<Sum<f64>>().total();
-        let empty = denominator == 0.0 && sum == 0.0;
-        array(vec![F::of(if empty { f64::from(lowered.empty) } else { sum / denominator })], &[])
-    };
+    let reduce = || reduced(lowered, sums, denominator);
     // SAFETY: each part of each output went to a chunk, and a chunk writes all elements of its parts.
     let [losses, dx, d_second] = [losses, dx, d_second].map(|out| out.map(|out| unsafe { out.assume_init() }));
     let input2 = tensors.input2.as_ref().map(|x| x.shape()).unwrap_or_default();
@@ -251,7 +247,7 @@ impl<F: Real, L: ItemReference<F>> Task for Chunk<'_, F, L> {
         let slices = sources.map(|source| source.of(&self.items, call.dims));
         let [mut losses, mut dx, mut d_second] = [self.losses, self.dx, self.d_second].map(|part| part.map(contiguous));
         let slices = slices.each_ref().map(|slice| &**slice);
-        let mut sum = Sum::<f64>::new();
+        let mut sum = Sum::new();
         blocks(slices, |place, [x, second, t, w, pos_weight, counts, scale]: [&[F; TILE]; 7]| {
             let Outputs(out) = &mut Outputs([[F::zero(); TILE]; 3]);
             for k in 0..TILE {
@@ -274,17 +270,15 @@ impl<F: Real, L: ItemReference<F>> Task for Chunk<'_, F, L> {
     }
 }
 
-fn array<F>(values: Vec<F>, shape: &[usize]) -> ArrayD<F> {
-    ArrayD::from_shape_vec(IxDyn(shape), values).expect("one value per item")
-}
-
-/// Sums a gradient over the dimensions along which its tensor was broadcast.
+/// Sums a gradient over the dimensions along which its tensor was broadcast: rounded once for each of them, at most four
+/// times.
 fn fold<F: Real>(wide: ArrayD<F>, own: &[usize]) -> ArrayD<F> {
     let mut sums = wide;
     for axis in 0..sums.ndim() {
         let own_size = (axis + own.len()).checked_sub(sums.ndim()).map_or(1, |k| own[k]);
         if own_size != sums.len_of(Axis(axis)) {
-            let folded = sums.map_axis(Axis(axis), |lane| lane.iter().copied().collect::<Sum<F>>().total());
+            let folded =
+                sums.map_axis(Axis(axis), |lane| F::of(lane.iter().map(|v| v.wide()).collect::<Sum>().total()));
             sums = folded.insert_axis(Axis(axis));
         }
     }

@@ -13,7 +13,9 @@ use super::{Real, Sum};
 
 /// Neighbours that make a block: one goes to each lane of a sum.
 pub(crate) const LANES: usize = 16;
-/// Elements whose sum is taken in the precision of the scalar: few enough for a lane's rounding errors not to show.
+/// Elements whose sum is taken in the precision of the scalar. It is rounded 20 times, as each lane adds 16 terms and the
+/// lanes are joined in 4 steps: in f32 it is off by 1.2e-6 at most, and by 4e-7 where the terms are equal. What is summed
+/// over longer rows is made of such sums, in a [`Sum`], and no worse.
 pub(crate) const TILE: usize = 16 * LANES;
 
 /// A loop to be compiled once for each width of vectors.
@@ -140,7 +142,7 @@ pub(crate) fn load<F: Real>(values: &[F]) -> [F; LANES] {
 
 /// M sums over one or several rows of classes: lane by lane over a tile, whose sums are added up in f64.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sums<const M: usize>([Sum<f64>; M]);
+pub(crate) struct Sums<const M: usize>([Sum; M]);
 
 impl<const M: usize> Sums<M> {
     #[inline(always)]

@@ -12,7 +12,7 @@ use ndarray::{ArrayD, Axis};
 use super::grad_row::GradRow;
 use super::lanes::{LANES, Task, run_all};
 use super::output::{OutputPart, contiguous, elements, parts, ranges, unwritten};
-use super::{Real, Sum};
+use super::{Real, Sum, reduced};
 use crate::error::Error;
 use crate::lowered::{Denominator, Layout, Lowered, WeightSource};
 use crate::problem::{RowShape, Want};
@@ -197,17 +197,13 @@ pub(crate) fn rows<F: Real, L: RowReference<F>>(loss: &L, lowered: &Lowered, ten
         });
     let sums = run_all(chunks.collect(), call.input.len());
 
-    let reduced = || {
-        let sum = sums.into_iter().collect::<Sum<f64>>().total();
-        let empty = call.denominator == 0.0 && sum == 0.0;
-        ndarray::arr0(F::of(if empty { f64::from(lowered.empty) } else { sum / call.denominator })).into_dyn()
-    };
+    let reduce = || reduced(lowered, sums, call.denominator);
     // SAFETY: each part of each output went to a chunk, and a chunk writes all elements of its parts.
     let [losses, grad_input, grad_target] =
         [losses, grad_input, grad_target].map(|out| out.map(|out| unsafe { out.assume_init() }));
     // SAFETY: likewise.
     let stats = stats.map(|out| row_stats(&unsafe { out.assume_init() }));
-    let loss = want.contains(Want::LOSS).then(|| losses.unwrap_or_else(reduced));
+    let loss = want.contains(Want::LOSS).then(|| losses.unwrap_or_else(reduce));
     Output { loss, grad_input, grad_input2: None, grad_target, stats }
 }
 
@@ -254,7 +250,7 @@ impl<F: Real, L: RowReference<F>> Rows<'_, F, L> {
             }
             Targets::Classes(_) | Targets::Lists(_) | Targets::Values(_) => self.own_weight(row).wide(),
         };
-        (0..self.shape.rows()).map(weight).collect::<Sum<f64>>().total()
+        (0..self.shape.rows()).map(weight).collect::<Sum>().total()
     }
 
     /// Elements of a tensor (N, C, D) for some rows, one row after the other.

@@ -2,9 +2,12 @@
 
 pub(crate) mod pipeline;
 pub(crate) mod prepared;
+pub(crate) mod prove;
 pub(crate) mod readback;
 
-use crate::adapter::AdapterFacts;
+use std::sync::Arc;
+
+use crate::adapter::{AdapterFacts, Proven};
 use crate::error::Error;
 use pipeline::Pipelines;
 
@@ -19,13 +22,23 @@ pub(crate) struct Gpu {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     pub(crate) facts: AdapterFacts,
-    pub(crate) pipelines: Pipelines,
+    pub(crate) pipelines: Arc<Pipelines>,
 }
 
 impl Gpu {
     pub(crate) fn new(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let facts = AdapterFacts::of(&adapter.get_info(), device.features(), &device.limits());
-        Self { device, queue, facts, pipelines: Pipelines::default() }
+        Self { device, queue, facts, pipelines: Arc::default() }
+    }
+
+    /// The same device, with what was proven of it. Pipelines are shared: a kernel is the same whatever led to it.
+    pub(crate) fn proven(&self, proven: Proven) -> Self {
+        Self {
+            device: self.device.clone(),
+            queue: self.queue.clone(),
+            facts: AdapterFacts { proven, ..self.facts.clone() },
+            pipelines: self.pipelines.clone(),
+        }
     }
 }
 

@@ -126,8 +126,8 @@ fn create_module(device: &wgpu::Device, kernel: Kernel, label: &str, checks: boo
         return device.create_shader_module(descriptor);
     }
     let runtime = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
-    // SAFETY: no loop of the shaders is endless, whatever the tensors hold. Each counts a u32 up by a step of at least 1 (4 or a
-    // multiple of LANES, which is at least 1; the shuffles of group/subgroup.wgsl double theirs from 1) and leaves it at or above a
+    // SAFETY: no loop of the shaders is endless, whatever the tensors hold. Each counts a u32 up by a step of at least 1 (a literal, or a
+    // multiple of LANES, WORKGROUP, SHUFFLED or IN_FLIGHT, which are at least 1) and leaves it at or above a
     // bound that no iteration changes: constants, or numbers from the uniform buffer, which only `Plan` writes. No counter wraps:
     // fours and classes of a row, of which a binding holds at most 2^33 bytes, stay a step below 2^32, and so do items, of which
     // `Plan` takes MAX_ITEMS. tests/tuning.rs holds the loops to this form.

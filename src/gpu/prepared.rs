@@ -1,5 +1,6 @@
 //! A planned call on a device: made once, recorded every step.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Gpu;
@@ -224,8 +225,15 @@ impl Bound {
     pub fn record(&self, encoder: &mut wgpu::CommandEncoder) {
         let mut pass = encoder
             .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("deeploss"), timestamp_writes: None });
-        for ((dispatch, compiled), group) in self.plan.dispatches().iter().zip(self.pipelines.iter()).zip(&self.groups)
-        {
+        self.dispatch(&mut pass, 0..self.groups.len());
+    }
+
+    /// Records some of the call's dispatches into a pass of the caller's, who may time it: each by its place in
+    /// [`Plan::dispatches`].
+    #[doc(hidden)]
+    pub fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, which: Range<usize>) {
+        let dispatches = self.plan.dispatches().iter().zip(self.pipelines.iter()).zip(&self.groups);
+        for ((dispatch, compiled), group) in dispatches.take(which.end).skip(which.start) {
             pass.set_pipeline(&compiled.pipeline);
             pass.set_bind_group(0, group, &[]);
             pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], 1);

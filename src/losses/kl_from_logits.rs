@@ -23,7 +23,7 @@ row_loss! {
         params: [half_inverse_t, square, temperature, beta],
         options: [temperature, direction],
         shared: [],
-        supports: RowSupports { values: true, grad_target: true, second_pass: true, ..RowSupports::NONE },
+        supports: RowSupports { values: true, grad_target: true, peak: true, second_pass: true, ..RowSupports::NONE },
         examples: |loss, shape, seed| {
             let logits = |seed| loss.rows.example_inputs(shape, seed, TargetKind::Values).input;
             OwnedTensors::new(logits(seed), OwnedTarget::Values(logits(seed ^ 1)))

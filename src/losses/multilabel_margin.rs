@@ -115,7 +115,7 @@ impl<F: Real> RowReference<F> for MultiLabelMargin {
             let half_excess = |v: F| cpu::relu(half * v + (half - half * x[j]));
             let is_over = |v: F| if half_excess(v) > F::zero() { F::one() } else { F::zero() };
             let [excess, over] = cpu::sums([&others], |[v]| [half_excess(v) * (two * per_class), is_over(v)]);
-            sum.add(excess);
+            sum.add(excess.wide());
             counts[j] -= over;
             other_counts.iter_mut().zip(&others).for_each(|(count, &v)| *count += is_over(v));
         }
@@ -126,7 +126,7 @@ impl<F: Real> RowReference<F> for MultiLabelMargin {
                 *g = row.scale * per_class * count;
             }
         }
-        sum.total()
+        F::of(sum.total())
     }
 
     fn check_values(&self, tensors: &Tensors<'_, F>) -> Result<(), Error> {

@@ -17,7 +17,7 @@ row_loss! {
         params: [],
         options: [],
         shared: [weight, ignore],
-        supports: RowSupports { indices: true, counted: true, weighs_mean: true, ..RowSupports::NONE },
+        supports: RowSupports { indices: true, counted: true, weighs_mean: true, one_class: true, ..RowSupports::NONE },
         examples: |loss, shape, seed| loss.rows.example_inputs(shape, seed, crate::TargetKind::Indices),
     }
 }
@@ -30,7 +30,8 @@ row_loss! {
 ///
 /// **Shapes.** Input (C), (N, C) or (N, C, d1, ...), or any [`class_axis`](Self::class_axis); class indices without
 /// that axis.
-/// **Mean** divides by the sum of w_t over the rows that are not ignored.
+/// **Mean** divides by the sum of w_t over the rows that are not ignored. Where there are such rows and the sum is 0, loss
+/// and gradient are NaN; PyTorch's loss is infinite if the rows lose anything.
 ///
 /// **Edges.** x_t = -inf gives +inf, NaN gives NaN, for that row alone. The mean of an empty batch is NaN with gradient
 /// 0. A class index out of range is an error on the host, and in a GPU buffer gives NaN for that row and a status.

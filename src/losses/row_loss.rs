@@ -39,6 +39,10 @@ pub(super) struct RowSupports {
     pub(super) weighs_mean: bool,
     /// Statistics of the rows.
     pub(super) stats: bool,
+    /// No sum over the classes.
+    pub(super) one_class: bool,
+    /// A look at all classes before they are summed.
+    pub(super) peak: bool,
     /// A second pass over the classes.
     pub(super) second_pass: bool,
     /// Without a chosen axis, classes are the last one.
@@ -54,6 +58,8 @@ impl RowSupports {
         counted: false,
         weighs_mean: false,
         stats: false,
+        one_class: false,
+        peak: false,
         second_pass: false,
         last_axis: false,
     };
@@ -200,6 +206,8 @@ impl RowOptions {
                 shape: rows,
                 target,
                 weighs_mean: supports.weighs_mean,
+                one_class: supports.one_class,
+                peak: supports.peak,
                 second_pass: supports.second_pass,
                 sample_weight: problem.sample_weight,
             }),

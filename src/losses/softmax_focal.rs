@@ -20,7 +20,7 @@ row_loss! {
         options: [gamma, label_smoothing],
         shared: [weight, ignore],
         supports: // The mean counts rows; their balance is part of the loss.
-            RowSupports { indices: true, counted: true, second_pass: true, ..RowSupports::NONE },
+            RowSupports { indices: true, counted: true, peak: true, second_pass: true, ..RowSupports::NONE },
         examples: |loss, shape, seed| loss.rows.example_inputs(shape, seed, crate::TargetKind::Indices),
     }
 }

@@ -9,8 +9,15 @@ use crate::lowered::{Denominator, ItemLayout};
 use crate::problem::{Dtype, Want};
 use crate::wgsl::variant::{ItemLosses, ItemVariant, Kernel, Second, SumToShapeVariant, Width};
 
-/// Workgroups that an element-wise kernel is cut into, if there are items enough.
-const ITEM_WORKGROUPS: usize = 2048;
+/// Chunks that items are cut into, at most. A GPU gets short ones, whose lanes load all they need at once; their partial sums are few
+/// enough for the one workgroup that combines them. On a CPU chunks are longer, yet bounded as its loops are: 2^31 items by four lanes,
+/// computed twice, take 49 152 iterations.
+const MAX_CHUNKS_OF_GPU: usize = 8192;
+const MAX_CHUNKS_OF_CPU: usize = 2048;
+/// Items of a chunk at least: one block of 256 lanes.
+const MIN_CHUNK: usize = 4096;
+/// Items of a lane's block: two steps of two fours.
+const BLOCK: usize = 16;
 /// From here on it is worth a dispatch of its own to do a last chunk that is no whole number of fours.
 const MIN_SPLIT_ITEMS: usize = 1 << 18;
 /// Items that one group sums of a broadcast gradient.
@@ -53,10 +60,11 @@ impl Planner<'_> {
         }
     }
 
-    /// Items per workgroup: enough workgroups to fill a device, whole steps of every lane.
+    /// Items per workgroup: whole blocks of every lane.
     pub(super) fn item_chunk(&self, strategy: RowStrategy) -> usize {
-        let step = 16 * strategy.lanes() as usize;
-        self.lowered.items().div_ceil(ITEM_WORKGROUPS).next_multiple_of(step).max(step)
+        let most = if self.facts.is_cpu { MAX_CHUNKS_OF_CPU } else { MAX_CHUNKS_OF_GPU };
+        let blocks = BLOCK * strategy.lanes() as usize;
+        self.lowered.items().div_ceil(most).max(MIN_CHUNK).next_multiple_of(blocks)
     }
 
     fn push_item_kernels(
@@ -103,14 +111,14 @@ impl Planner<'_> {
             _ => TensorId::of_variable(name),
         };
         let variant = |width, end: usize| {
-            let step = if width == Width::Eight { 8 } else { 8 * strategy.lanes() as usize };
+            let blocks = BLOCK * strategy.lanes() as usize;
             ItemVariant {
                 loss: self.lowered.source,
                 flags: self.lowered.flags,
                 group: self.reduction_group(),
                 width,
-                input: self.problem.input_dtype,
-                grad_input: self.wants(Want::GRAD).then(|| self.dtype_of(grad_input)),
+                input: self.input(),
+                grad_input: self.wants(Want::GRAD).then(|| self.written(self.dtype_of(grad_input))),
                 grad_second: wants_second,
                 second: shape
                     .second
@@ -125,7 +133,8 @@ impl Planner<'_> {
                 } else {
                     ItemLosses::Each
                 },
-                whole: end.is_multiple_of(step),
+                exp: self.exp(),
+                whole: end.is_multiple_of(blocks),
                 rank: shape.dims.iter().filter(|&&size| size != 1).count().max(1) as u32,
                 words: self.words(),
             }
@@ -140,7 +149,11 @@ impl Planner<'_> {
         } else {
             0
         };
-        let vector = if self.facts.wide_words() && by_vectors.is_multiple_of(8) { Width::Eight } else { Width::Four };
+        // By eights where 16 bytes hold as many, or words of 64 bits do.
+        let has_16_bits =
+            self.problem.input_dtype.size() == 2 || self.wants(Want::GRAD) && self.dtype_of(grad_input).size() == 2;
+        let eights = (has_16_bits || self.facts.wide_words()) && by_vectors.is_multiple_of(8);
+        let vector = if eights { Width::Eight } else { Width::Four };
         for (part, width) in [(0..by_vectors, vector), (by_vectors..items, Width::One)] {
             if part.is_empty() {
                 continue;
@@ -209,7 +222,7 @@ impl Planner<'_> {
             ..DispatchParams::new(self.lowered)
         };
         let kernel = Kernel::SumToShape(SumToShapeVariant {
-            output: self.dtype_of(to),
+            output: self.written(self.dtype_of(to)),
             group: self.reduction_group(),
             words: self.words(),
         });

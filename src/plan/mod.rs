@@ -16,11 +16,11 @@ pub(crate) mod uniforms;
 use std::fmt;
 use std::ops::Range;
 
-use crate::adapter::AdapterFacts;
+use crate::adapter::{AdapterFacts, Proven};
 use crate::error::Error;
 use crate::lowered::{Checked, Denominator, Layout, Lowered};
 use crate::problem::{Dtype, Problem, RowShape, Want};
-use crate::wgsl::variant::{Group, Kernel, Words};
+use crate::wgsl::variant::{Exp, Group, Kernel, Stored, Words};
 
 use reduce::Summed;
 pub(crate) use reduce::{STATUS_AT, STATUS_WORDS, SUM_WORDS, WORK_HEADER_WORDS};
@@ -58,7 +58,7 @@ pub struct Dispatch {
     pub binds: Vec<Bind>,
 }
 
-/// What a prepared call runs, and why. Printed for people: the strategy with its reason, what else could run, storage types,
+/// What a prepared call runs, and why. Printed for people: the strategy with its reason, what else could run, storage types, what is relied on,
 /// dispatches, scratch.
 ///
 /// ```
@@ -68,7 +68,7 @@ pub struct Dispatch {
 /// let problem = Problem::rows(4096, 1000);
 /// let lowered = CrossEntropy::new().lower(&problem)?;
 /// let plan = Plan::new(&lowered, &problem, &AdapterFacts::default(), None)?;
-/// assert!(plan.to_string().starts_with("strategy   kept:64 (a workgroup per row, "));
+/// assert!(plan.to_string().starts_with("strategy   lanes:32x4 (the row's lanes hold it in registers"));
 /// # }
 /// # Ok::<(), deeploss::Error>(())
 /// ```
@@ -163,6 +163,9 @@ impl fmt::Display for Plan {
         }
         let [input, gradient] = self.storage;
         writeln!(f, "storage    input {input:?}, gradient {gradient:?}")?;
+        let relied =
+            self.dispatches.iter().map(|dispatch| dispatch.kernel.relies_on()).fold(Proven::default(), Proven::and);
+        writeln!(f, "relies on  {relied} beyond WGSL's promises")?;
         for Dispatch { kernel, grid: [x, y], binds, .. } in &self.dispatches {
             let bytes: u64 = binds.iter().map(|bind| bind.size).sum();
             writeln!(f, "dispatch   {}, {x} x {y} workgroups, {bytes} bytes bound", kernel.label())?;
@@ -209,7 +212,7 @@ impl Planner<'_> {
         }
         let (choice, mut others) = match &self.lowered.layout {
             Layout::Rows(rows) => {
-                let demand = Demand { shape: rows.shape, lists: rows.has_lists() };
+                let demand = Demand::of(rows, self.problem);
                 (self.choose(demand, given)?, RowStrategy::candidates(self.facts, demand))
             }
             Layout::Items(_) => (RowStrategy::for_items(self.facts), Vec::new()),
@@ -256,6 +259,23 @@ impl Planner<'_> {
 
     fn wants(&self, want: Want) -> bool {
         self.problem.want.contains(want)
+    }
+
+    fn exp(&self) -> Exp {
+        match self.facts.proven {
+            Proven { exp2: true, fma: true, .. } => Exp::Proven,
+            _ => Exp::Careful,
+        }
+    }
+
+    /// How the input is read.
+    fn input(&self) -> Stored {
+        Stored::new(self.problem.input_dtype, self.facts.proven.unpack_f16)
+    }
+
+    /// How elements of this type are written.
+    fn written(&self, dtype: Dtype) -> Stored {
+        Stored::new(dtype, self.facts.proven.pack_f16)
     }
 
     fn words(&self) -> Words {
@@ -366,8 +386,9 @@ impl Planner<'_> {
     /// Workgroups along x and y.
     fn grid(&self, groups: usize) -> Result<[u32; 2], Error> {
         let most = self.facts.max_workgroups as usize;
-        let x = groups.clamp(1, most);
-        let y = groups.div_ceil(x);
+        let y = groups.div_ceil(most).max(1);
+        // As few workgroups without work as can be: even those take time.
+        let x = groups.div_ceil(y).max(1);
         if y > most {
             return Err(self.too_large(format!("{groups} workgroups")));
         }

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::lowered::{Denominator, RowLayout, RowTargets};
 use crate::problem::{Dtype, Want};
 use crate::wgsl::variant::{
-    Batch, CountLabelsVariant, Driver, Group, Kernel, RowVariant, SplitStep, TargetAccess, Width,
+    Batch, CountLabelsVariant, Driver, Held, Kernel, RowVariant, SplitStep, TargetAccess, Width,
 };
 
 /// At most this many rows, and they are counted by every invocation: that takes less time than another dispatch takes to start. No
@@ -74,7 +74,7 @@ impl Planner<'_> {
     pub(super) fn is_small(&self, layout: &RowLayout, strategy: RowStrategy) -> bool {
         let rows = layout.shape.rows();
         let whole = match strategy {
-            RowStrategy::Thread => true,
+            RowStrategy::Thread | RowStrategy::Staged => true,
             RowStrategy::Tile { rows: tile } => rows.is_multiple_of(tile as usize),
             _ => false,
         };
@@ -115,12 +115,18 @@ impl Rows<'_> {
                 // Rows that do not fill a tile.
                 if tiled < rows {
                     let params = DispatchParams { start: tiled as u32, ..params };
-                    self.push(pieces, RowStrategy::Thread, Driver::Whole { kept: None }, rows - tiled, params)?;
+                    self.push(
+                        pieces,
+                        RowStrategy::Thread,
+                        Driver::Whole { held: Held::NOTHING },
+                        rows - tiled,
+                        params,
+                    )?;
                 }
                 Ok(())
             }
             RowStrategy::Split { parts, .. } => {
-                let chunk = strategy.part_fours(self.layout.shape.classes) as u32;
+                let chunk = strategy.part_pairs(self.layout.shape.classes) as u32;
                 let params = DispatchParams { parts, chunk, ..params };
                 let steps = [SplitStep::Parts, SplitStep::SecondParts, SplitStep::Rows];
                 for step in steps.into_iter().filter(|&step| self.layout.second_pass || step != SplitStep::SecondParts)
@@ -129,13 +135,19 @@ impl Rows<'_> {
                 }
                 Ok(())
             }
-            _ => {
+            RowStrategy::Staged => {
+                let driver = Driver::Staged { classes: self.layout.shape.classes as u32 };
+                self.push(pieces, strategy, driver, rows, params)
+            }
+            RowStrategy::Thread | RowStrategy::Lanes { .. } => {
                 if self.layout.has_lists() {
                     self.push_label_counts(pieces, params)?;
                 }
-                let fours = self.layout.shape.classes.div_ceil(4) as u32;
-                let kept = matches!(strategy, RowStrategy::Kept { .. }).then_some(fours);
-                self.push(pieces, strategy, Driver::Whole { kept }, rows, params)
+                // Where rows may begin in the middle of a word, one class more may need a pair of its own.
+                let shape = self.layout.shape;
+                let by_words = self.width(Driver::Whole { held: Held::NOTHING }, self.grad_input()) == Width::Two;
+                let held = strategy.held(shape.classes + usize::from(by_words));
+                self.push(pieces, strategy, Driver::Whole { held }, rows, params)
             }
         }
     }
@@ -149,7 +161,7 @@ impl Rows<'_> {
         units: usize,
         params: DispatchParams,
     ) -> Result<(), Error> {
-        let grid = self.planner.grid(units.div_ceil(strategy.rows_per_workgroup()))?;
+        let grid = self.planner.grid(units.div_ceil(strategy.rows_per_workgroup(self.planner.facts)))?;
         let kernel = Kernel::Rows(self.variant(strategy, driver));
         if let RowStrategy::Split { parts, .. } = strategy {
             let sums = if self.layout.second_pass { 2 } else { 1 };
@@ -165,7 +177,8 @@ impl Rows<'_> {
     fn push_label_counts(&self, pieces: &mut Pieces, params: DispatchParams) -> Result<(), Error> {
         let grid = self.planner.grid((params.rows as usize).div_ceil(INDEPENDENT as usize))?;
         let params = DispatchParams { grid_x: grid[0], ..params };
-        let kernel = Kernel::CountLabels(CountLabelsVariant { width: self.per_class(), words: self.planner.words() });
+        let kernel =
+            Kernel::CountLabels(CountLabelsVariant { width: self.per_class(Width::Four), words: self.planner.words() });
         self.push_kernel(pieces, kernel, &params, params.followed_by(&[NO_PARAMS]), grid)
     }
 
@@ -201,27 +214,37 @@ impl Rows<'_> {
     fn variant(&self, strategy: RowStrategy, driver: Driver) -> RowVariant {
         let Self { planner, layout, small, .. } = *self;
         let (lowered, problem) = (planner.lowered, planner.problem);
-        let grad_input = planner.wants(Want::GRAD).then_some(problem.grad_dtype);
+        let grad_input = self.grad_input();
+        let facts = planner.facts;
         let has_weight = lowered.weight.is_given();
         let counted = lowered.denominator == Denominator::Counted;
+        let width = self.width(driver, grad_input);
         RowVariant {
             loss: lowered.source,
             flags: lowered.flags,
+            peak: layout.peak,
             second_pass: layout.second_pass,
+            careful: facts.is_cpu && matches!(strategy, RowStrategy::Thread | RowStrategy::Tile { .. }),
+            exp: planner.exp(),
             lists: layout.has_lists(),
             driver,
-            group: strategy.group(planner.facts),
-            width: self.width(driver, grad_input),
-            input: problem.input_dtype,
-            grad_input,
+            group: strategy.group(facts),
+            width,
+            input: planner.input(),
+            grad_input: grad_input.map(|dtype| planner.written(dtype)),
             target: match layout.target {
                 RowTargets::Indices { .. } => TargetAccess::ClassIndex,
-                RowTargets::Lists | RowTargets::Values => TargetAccess::Values(self.per_class()),
+                RowTargets::Lists | RowTargets::Values => TargetAccess::Values(self.per_class(width)),
             },
-            grad_target: planner.wants(Want::GRAD_TARGET).then(|| self.per_class()),
+            grad_target: planner.wants(Want::GRAD_TARGET).then(|| self.per_class(width)),
             class_weight: has_weight.then(|| {
-                // Wherever the class axis is, class weights are neighbours.
-                if layout.shape.classes.is_multiple_of(4) { Width::Four } else { Width::One }
+                // Wherever the class axis is, class weights are neighbours; those of a four are where the lanes' classes are.
+                let single = strategy.lanes() == 1;
+                if layout.shape.classes.is_multiple_of(4) && (single || width >= Width::Four) {
+                    Width::Four
+                } else {
+                    Width::One
+                }
             }),
             sample_weight: layout.sample_weight,
             stats: planner.wants(Want::STATS),
@@ -246,36 +269,32 @@ impl Rows<'_> {
         self.layout.shape.classes.is_multiple_of(4) && self.layout.shape.inner == 1
     }
 
-    /// How 32-bit values per class are accessed.
-    fn per_class(&self) -> Width {
-        if self.has_fours() { Width::Four } else { Width::One }
+    /// How 32-bit values per class are accessed, where logits are accessed so.
+    fn per_class(&self, logits: Width) -> Width {
+        if self.has_fours() && logits >= Width::Four { Width::Four } else { Width::One }
     }
 
-    /// How logits are accessed. Those of a tile are read by fours, though a row alone may not begin at one.
+    fn grad_input(&self) -> Option<Dtype> {
+        self.planner.wants(Want::GRAD).then_some(self.planner.problem.grad_dtype)
+    }
+
+    /// How logits are accessed. Those of a tile are read by fours, though a row alone may not begin at one; rows that are staged are read
+    /// by elements, and written by words.
     fn width(&self, driver: Driver, grad_input: Option<Dtype>) -> Width {
         let planner = self.planner;
-        let has_16_bits = planner.problem.input_dtype.size() == 2 || grad_input.is_some_and(|dtype| dtype.size() == 2);
-        if matches!(driver, Driver::Tile { .. }) {
-            Width::Four
-        } else if !self.has_fours() {
-            Width::One
-        } else if (has_16_bits || planner.facts.wide_words()) && self.layout.shape.classes.is_multiple_of(8) {
-            Width::Eight
-        } else {
-            Width::Four
-        }
-    }
-}
-
-impl RowStrategy {
-    /// The lanes of a row.
-    fn group(self, facts: &AdapterFacts) -> Group {
-        let is_subgroup = |lanes| facts.subgroup == Some((lanes, lanes));
-        match self {
-            Self::Thread | Self::Tile { .. } => Group::Single { workgroup: INDEPENDENT },
-            Self::Subgroup { lanes } => Group::Subgroup { lanes },
-            Self::Split { lanes, .. } if is_subgroup(lanes) => Group::Subgroup { lanes },
-            Self::Workgroup { lanes } | Self::Kept { lanes } | Self::Split { lanes, .. } => Group::Workgroup { lanes },
+        let sizes = [Some(planner.problem.input_dtype), grad_input];
+        let has_16_bits = sizes.into_iter().flatten().any(|dtype| dtype.size() == 2);
+        let all_16_bits = sizes.into_iter().flatten().all(|dtype| dtype.size() == 2);
+        let shape = self.layout.shape;
+        match driver {
+            Driver::Tile { .. } => Width::Four,
+            Driver::Staged { .. } => Width::One,
+            _ if self.has_fours() && (has_16_bits || planner.facts.wide_words()) && shape.classes.is_multiple_of(8) => {
+                Width::Eight
+            }
+            _ if self.has_fours() => Width::Four,
+            _ if all_16_bits && shape.inner == 1 => Width::Two,
+            _ => Width::One,
         }
     }
 }

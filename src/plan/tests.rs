@@ -2,6 +2,7 @@
 
 use super::uniforms::DispatchParams;
 use super::*;
+use crate::adapter::Proven;
 use crate::losses::{Bce, CrossEntropy, LOSSES, Loss, MarginRanking};
 use crate::problem::{Reduction, TargetKind};
 use crate::wgsl::part;
@@ -10,8 +11,8 @@ fn minimum() -> AdapterFacts {
     AdapterFacts::default()
 }
 
-fn software(subgroup: Option<(u32, u32)>) -> AdapterFacts {
-    AdapterFacts { is_cpu: true, subgroup, ..minimum() }
+fn software(subgroup_lanes: u32) -> AdapterFacts {
+    AdapterFacts { is_cpu: true, proven: Proven { subgroup_lanes, ..Proven::default() }, ..minimum() }
 }
 
 fn plan(loss: &dyn Loss, problem: &Problem, facts: &AdapterFacts) -> Result<Plan, Error> {
@@ -150,8 +151,8 @@ fn the_scratch_holds_every_partial_sum() {
     let text = part!("lib/partial_sum.wgsl").text;
     assert!(text.contains(&format!("const SUMS_AT = {WORK_HEADER_WORDS}u;")), "SUMS_AT differs");
     assert!(text.contains(&format!("const SUM_WORDS = {SUM_WORDS}u;")), "SUM_WORDS differs");
-    for shape in [[1, 3], [8_192, 3], [8_193, 3], [70_000, 3], [2_000_000, 2]] {
-        for facts in [minimum(), software(Some((8, 8)))] {
+    for shape in [[1, 3], [8_192, 3], [8_193, 3], [81_920, 3], [81_921, 3], [2_000_000, 2]] {
+        for facts in [minimum(), software(8)] {
             for (name, plan) in plans(&shape, &facts) {
                 for dispatch in plan.dispatches().iter().filter(|dispatch| dispatch.kernel.entry() != "rows") {
                     let writes = dispatch.binds.iter().any(|bind| bind.tensor == TensorId::Work && bind.written);
@@ -184,7 +185,8 @@ fn the_denominator_is_counted_first_and_the_loss_is_summed_last() {
     // Unreduced, the last dispatch only looks for invalid labels.
     let in_callers_buffer = [all[1], "deeploss.caller_losses.reduce"];
     assert_eq!(stems(&CrossEntropy::new().reduction(Reduction::None), &rows), in_callers_buffer);
-    let many = stems(&CrossEntropy::new(), &Problem::rows(20_000, 40));
+    assert_eq!(stems(&CrossEntropy::new(), &Problem::rows(8_192, 40)), all);
+    let many = stems(&CrossEntropy::new(), &Problem::rows(8_193, 40));
     let sums = "deeploss.partial_sums.reduce";
     assert_eq!(many, [all[0], sums, all[1], all[2], sums]);
     let probabilities = Problem::new(&[9, 40], TargetKind::Values);

@@ -72,7 +72,7 @@ pub fn measure(ctx: &Context, loss: &dyn Loss, problem: &Problem) -> Result<Meas
         });
     }
     let tensors = OwnTensors::new(gpu, rows, problem, &table);
-    let demand = Demand { shape: rows.shape, lists: rows.has_lists() };
+    let demand = Demand::of(rows, problem);
     let mut prepared = Vec::new();
     for strategy in RowStrategy::worth_measuring(&gpu.facts, demand) {
         match loss.prepare_with(ctx, problem, Some(strategy)) {

@@ -27,7 +27,7 @@ use crate::problem::{Dtype, Problem, TargetKind, Want};
 ///
 /// ```text
 /// deeploss tuning, 0.1.0, vulkan, llvmpipe (LLVM 15.0.6)
-/// cross_entropy indices f32 f32 loss+grad 4096x1000 last subgroup:8
+/// cross_entropy indices f32 f32 loss+grad 4096x1000 last lanes:8x0
 /// ```
 ///
 /// Empty lines, and lines that begin with `#`, say nothing. The adapter may be `any`.

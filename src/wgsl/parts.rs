@@ -2,11 +2,10 @@
 //! in link order.
 
 use super::variant::{
-    Batch, CountLabelsVariant, Driver, Group, ItemLosses, ItemVariant, Kernel, Purpose, ReduceVariant, Reported,
-    RowVariant, Second, Source, SumToShapeVariant, TargetAccess, Width, Words,
+    Batch, CountLabelsVariant, Driver, Exp, Group, ItemLosses, ItemVariant, Kernel, Purpose, ReduceVariant, Reported,
+    RowVariant, Second, Source, Stored, SumToShapeVariant, TargetAccess, Width, Words,
 };
 use super::{Part, part};
-use crate::problem::Dtype;
 
 impl Kernel {
     /// The files of the module, in link order.
@@ -25,30 +24,44 @@ impl Kernel {
 fn rows(variant: &RowVariant) -> Vec<Part> {
     // The loss first: its line numbers are those of the module.
     let mut parts = vec![variant.loss, part!("rows/template.wgsl")];
-    // driver/, cache/
-    match variant.driver {
-        Driver::Tile { .. } => parts.push(part!("rows/driver/tile.wgsl")),
-        Driver::Split { .. } => {
-            parts.extend([part!("rows/driver/split.wgsl"), part!("rows/walk.wgsl"), part!("rows/cache/reread.wgsl")]);
-        }
-        Driver::Whole { kept: None } => {
-            parts.extend([part!("rows/driver/whole.wgsl"), part!("rows/walk.wgsl"), part!("rows/cache/reread.wgsl")]);
-        }
-        Driver::Whole { kept: Some(_) } => {
-            parts.extend([part!("rows/driver/whole.wgsl"), part!("rows/walk.wgsl"), part!("rows/cache/kept.wgsl")]);
-        }
+    // driver/
+    parts.push(match variant.driver {
+        Driver::Whole { .. } => part!("rows/driver/whole.wgsl"),
+        Driver::Tile { .. } => part!("rows/driver/tile.wgsl"),
+        Driver::Staged { .. } => part!("rows/driver/staged.wgsl"),
+        Driver::Split { .. } => part!("rows/driver/split.wgsl"),
+    });
+    let split = matches!(variant.driver, Driver::Split { .. });
+    parts.push(if split { part!("rows/found/by_parts.wgsl") } else { part!("rows/found/by_all.wgsl") });
+    if let Some(held) = variant.driver.held() {
+        // As few variables as do: compilers read them all.
+        parts.extend([part!("rows/row.wgsl"), part!("rows/held_pair.wgsl")]);
+        let careful = variant.careful || held.pairs == 0;
+        parts.push(if careful { part!("rows/care/always.wgsl") } else { part!("rows/care/where_needed.wgsl") });
+        parts.push(match held.pairs {
+            0 => part!("rows/held/none.wgsl"),
+            1..=2 => part!("rows/held/two.wgsl"),
+            3..=4 => part!("rows/held/four.wgsl"),
+            _ => part!("rows/held/eight.wgsl"),
+        });
     }
-    // load/, lanes/
-    match (variant.driver, variant.width) {
-        (Driver::Tile { .. }, _) => parts.push(part!("rows/load/tile.wgsl")),
-        (_, Width::One) => parts.extend([part!("rows/load/one.wgsl"), part!("rows/lanes/interleaved.wgsl")]),
-        (_, Width::Four) => parts.extend([part!("rows/load/four.wgsl"), part!("rows/lanes/interleaved.wgsl")]),
-        (_, Width::Eight) => parts.extend([part!("rows/load/eight.wgsl"), part!("rows/lanes/adjacent.wgsl")]),
-    }
+    parts.extend([part!("rows/walk.wgsl"), part!("rows/pairs.wgsl")]);
+    // lanes/
+    parts.push(match (variant.driver, variant.width) {
+        (Driver::Tile { .. }, _) => part!("rows/lanes/tile.wgsl"),
+        (Driver::Staged { .. }, _) => part!("rows/lanes/staged.wgsl"),
+        (_, Width::One) => part!("rows/lanes/strided.wgsl"),
+        (_, Width::Two) => part!("rows/lanes/words.wgsl"),
+        (_, Width::Four) => part!("rows/lanes/interleaved.wgsl"),
+        (_, Width::Eight) => part!("rows/lanes/adjacent.wgsl"),
+    });
     parts.extend(read(variant.input, variant.width));
     parts.extend(write(variant.grad_input, variant.width));
-    parts.push(group(variant.group));
-    // A loss with a second pass supplies it itself.
+    parts.extend(group(variant.group));
+    // A loss that looks first, or has a second pass, supplies that itself.
+    if !variant.peak {
+        parts.push(part!("rows/peak/none.wgsl"));
+    }
     if !variant.second_pass {
         parts.push(part!("rows/second_pass/none.wgsl"));
     }
@@ -62,7 +75,7 @@ fn rows(variant: &RowVariant) -> Vec<Part> {
     parts.push(target(variant.target));
     parts.push(match variant.grad_target {
         None => part!("rows/grad_target/none.wgsl"),
-        Some(Width::One) => part!("rows/grad_target/one.wgsl"),
+        Some(Width::One | Width::Two) => part!("rows/grad_target/one.wgsl"),
         Some(Width::Four | Width::Eight) => part!("rows/grad_target/four.wgsl"),
     });
     parts.push(class_weight(variant.class_weight));
@@ -81,22 +94,22 @@ fn rows(variant: &RowVariant) -> Vec<Part> {
             part!("lib/partial_sum.wgsl"),
         ]),
     }
-    parts.extend([part!("lib/labels.wgsl"), part!("lib/softmax.wgsl"), part!("lib/ieee.wgsl")]);
-    parts.extend(base(variant.words));
+    parts.extend([part!("lib/labels.wgsl"), part!("lib/softmax.wgsl"), part!("lib/sums.wgsl"), part!("lib/ieee.wgsl")]);
+    parts.extend(base(variant.words, variant.exp));
     parts
 }
 
 fn count_labels(variant: CountLabelsVariant) -> Vec<Part> {
     let mut parts = vec![part!("rows/count_labels.wgsl"), target(TargetAccess::Values(variant.width))];
     parts.extend([part!("lib/label_lists.wgsl"), part!("lib/labels.wgsl")]);
-    parts.extend(base(variant.words));
+    parts.extend(base(variant.words, Exp::Careful));
     parts
 }
 
 fn items(variant: &ItemVariant) -> Vec<Part> {
     let mut parts = vec![variant.loss, part!("items/template.wgsl")];
     parts.push(match variant.width {
-        Width::One => part!("items/io/one.wgsl"),
+        Width::One | Width::Two => part!("items/io/one.wgsl"),
         Width::Four => part!("items/io/four.wgsl"),
         Width::Eight => part!("items/io/eight.wgsl"),
     });
@@ -104,7 +117,7 @@ fn items(variant: &ItemVariant) -> Vec<Part> {
     parts.extend(write(variant.grad_input, variant.width));
     parts.push(match (variant.grad_second, variant.width) {
         (false, _) => part!("items/grad_second/none.wgsl"),
-        (true, Width::One) => part!("items/grad_second/one.wgsl"),
+        (true, Width::One | Width::Two) => part!("items/grad_second/one.wgsl"),
         (true, Width::Four) => part!("items/grad_second/four.wgsl"),
         (true, Width::Eight) => part!("items/grad_second/eight.wgsl"),
     });
@@ -115,13 +128,13 @@ fn items(variant: &ItemVariant) -> Vec<Part> {
     });
     parts.push(match (variant.losses, variant.width) {
         (ItemLosses::Summed { .. }, _) => part!("items/losses/summed.wgsl"),
-        (ItemLosses::Each, Width::One) => part!("items/losses/one.wgsl"),
+        (ItemLosses::Each, Width::One | Width::Two) => part!("items/losses/one.wgsl"),
         (ItemLosses::Each, Width::Four | Width::Eight) => part!("items/losses/four.wgsl"),
     });
     parts.push(match (variant.grad_output, variant.losses, variant.width) {
         (false, _, _) => part!("items/grad_output/none.wgsl"),
         (true, ItemLosses::Summed { .. }, _) => part!("items/grad_output/scalar.wgsl"),
-        (true, ItemLosses::Each, Width::One) => part!("items/grad_output/one.wgsl"),
+        (true, ItemLosses::Each, Width::One | Width::Two) => part!("items/grad_output/one.wgsl"),
         (true, ItemLosses::Each, Width::Four | Width::Eight) => part!("items/grad_output/four.wgsl"),
     });
     parts.push(if variant.weight { part!("items/weight/bound.wgsl") } else { part!("items/weight/none.wgsl") });
@@ -130,9 +143,13 @@ fn items(variant: &ItemVariant) -> Vec<Part> {
     } else {
         part!("items/pos_weight/none.wgsl")
     });
-    parts.push(group(variant.group));
+    parts.extend(group(variant.group));
+    parts.push(match variant.group {
+        Group::Shuffles { lanes, shuffled, .. } if lanes <= shuffled => part!("items/vote/subgroup.wgsl"),
+        Group::Single { .. } | Group::Shuffles { .. } | Group::Memory { .. } => part!("items/vote/workgroup.wgsl"),
+    });
     parts.extend([part!("lib/broadcast.wgsl"), part!("lib/ieee.wgsl"), part!("lib/partial_sum.wgsl")]);
-    parts.extend(base(variant.words));
+    parts.extend(base(variant.words, variant.exp));
     parts
 }
 
@@ -169,81 +186,90 @@ fn reduce(variant: ReduceVariant) -> Vec<Part> {
     match variant.reported {
         Reported::Nothing => parts.push(part!("reduce/reported/none.wgsl")),
         Reported::Target => parts.push(part!("reduce/reported/target.wgsl")),
-        Reported::Input(dtype) => {
+        Reported::Input(stored) => {
             parts.push(part!("reduce/reported/input.wgsl"));
-            parts.extend(read(dtype, Width::One));
+            parts.extend(read(stored, Width::One));
         }
     }
-    parts.push(group(variant.group));
+    parts.extend(group(variant.group));
     parts.extend([part!("lib/totals.wgsl"), part!("lib/partial_sum.wgsl")]);
-    parts.extend(base(variant.words));
+    parts.extend(base(variant.words, Exp::Careful));
     parts
 }
 
 fn sum_to_shape(variant: SumToShapeVariant) -> Vec<Part> {
-    let mut parts = vec![part!("reduce/sum_to_shape.wgsl"), group(variant.group)];
+    let mut parts = vec![part!("reduce/sum_to_shape.wgsl")];
+    parts.extend(group(variant.group));
     parts.extend(write(Some(variant.output), Width::One));
     parts.push(part!("lib/partial_sum.wgsl"));
-    parts.extend(base(variant.words));
+    parts.extend(base(variant.words, Exp::Careful));
     parts
 }
 
 /// What every module ends with.
-fn base(words: Words) -> [Part; 3] {
+fn base(words: Words, exp: Exp) -> [Part; 4] {
     let words = match words {
         Words::W32 => part!("io/words/32.wgsl"),
         Words::W64 => part!("io/words/64.wgsl"),
     };
-    [words, part!("lib/math.wgsl"), part!("lib/params.wgsl")]
+    let exp = match exp {
+        Exp::Careful => part!("lib/exp/careful.wgsl"),
+        Exp::Proven => part!("lib/exp/proven.wgsl"),
+    };
+    [words, part!("lib/math.wgsl"), exp, part!("lib/params.wgsl")]
 }
 
 /// io/read/ and io/dtype/.
-fn read(dtype: Dtype, width: Width) -> Vec<Part> {
-    let reads = match (dtype, width) {
-        (Dtype::F32, Width::One) => part!("io/read/one_32.wgsl"),
-        (Dtype::F32, Width::Four) => part!("io/read/four_32.wgsl"),
-        (Dtype::F32, Width::Eight) => part!("io/read/eight_32.wgsl"),
-        (Dtype::F16 | Dtype::Bf16, Width::One) => part!("io/read/one_16.wgsl"),
-        (Dtype::F16 | Dtype::Bf16, Width::Four) => part!("io/read/four_16.wgsl"),
-        (Dtype::F16 | Dtype::Bf16, Width::Eight) => part!("io/read/eight_16.wgsl"),
+fn read(stored: Stored, width: Width) -> Vec<Part> {
+    let reads = match (stored, width) {
+        (Stored::F32, Width::One | Width::Two) => part!("io/read/one_32.wgsl"),
+        (Stored::F32, Width::Four) => part!("io/read/four_32.wgsl"),
+        (Stored::F32, Width::Eight) => part!("io/read/eight_32.wgsl"),
+        (Stored::F16 { .. } | Stored::Bf16, Width::One | Width::Two) => part!("io/read/two_16.wgsl"),
+        (Stored::F16 { .. } | Stored::Bf16, Width::Four) => part!("io/read/four_16.wgsl"),
+        (Stored::F16 { .. } | Stored::Bf16, Width::Eight) => part!("io/read/eight_16.wgsl"),
     };
-    match dtype {
-        Dtype::F32 => vec![reads],
-        Dtype::F16 => vec![reads, part!("io/dtype/widen_f16.wgsl")],
-        Dtype::Bf16 => vec![reads, part!("io/dtype/widen_bf16.wgsl")],
+    match stored {
+        Stored::F32 => vec![reads],
+        Stored::F16 { proven: false } => vec![reads, part!("io/dtype/widen_f16.wgsl")],
+        Stored::F16 { proven: true } => vec![reads, part!("io/dtype/widen_f16_proven.wgsl")],
+        Stored::Bf16 => vec![reads, part!("io/dtype/widen_bf16.wgsl")],
     }
 }
 
 /// io/write/ and io/dtype/.
-fn write(dtype: Option<Dtype>, width: Width) -> Vec<Part> {
-    let Some(dtype) = dtype else { return vec![part!("io/write/none.wgsl")] };
-    let writes = match (dtype, width) {
-        (Dtype::F32, Width::One) => part!("io/write/one_32.wgsl"),
-        (Dtype::F32, Width::Four) => part!("io/write/four_32.wgsl"),
-        (Dtype::F32, Width::Eight) => part!("io/write/eight_32.wgsl"),
-        (Dtype::F16 | Dtype::Bf16, Width::One) => part!("io/write/one_16.wgsl"),
-        (Dtype::F16 | Dtype::Bf16, Width::Four) => part!("io/write/four_16.wgsl"),
-        (Dtype::F16 | Dtype::Bf16, Width::Eight) => part!("io/write/eight_16.wgsl"),
+fn write(stored: Option<Stored>, width: Width) -> Vec<Part> {
+    let Some(stored) = stored else { return vec![part!("io/write/none.wgsl")] };
+    let writes = match (stored, width) {
+        (Stored::F32, Width::One | Width::Two) => part!("io/write/one_32.wgsl"),
+        (Stored::F32, Width::Four) => part!("io/write/four_32.wgsl"),
+        (Stored::F32, Width::Eight) => part!("io/write/eight_32.wgsl"),
+        (Stored::F16 { .. } | Stored::Bf16, Width::One | Width::Two) => part!("io/write/two_16.wgsl"),
+        (Stored::F16 { .. } | Stored::Bf16, Width::Four) => part!("io/write/four_16.wgsl"),
+        (Stored::F16 { .. } | Stored::Bf16, Width::Eight) => part!("io/write/eight_16.wgsl"),
     };
-    match dtype {
-        Dtype::F32 => vec![writes],
-        Dtype::F16 => vec![writes, part!("io/dtype/narrow_f16.wgsl")],
-        Dtype::Bf16 => vec![writes, part!("io/dtype/narrow_bf16.wgsl")],
+    match stored {
+        Stored::F32 => vec![writes],
+        Stored::F16 { proven: false } => vec![writes, part!("io/dtype/narrow_f16.wgsl")],
+        Stored::F16 { proven: true } => vec![writes, part!("io/dtype/narrow_f16_proven.wgsl")],
+        Stored::Bf16 => vec![writes, part!("io/dtype/narrow_bf16.wgsl")],
     }
 }
 
-fn group(group: Group) -> Part {
-    match group {
+/// group/, and what its files have in common.
+fn group(group: Group) -> [Part; 2] {
+    let lanes = match group {
         Group::Single { .. } => part!("group/single.wgsl"),
-        Group::Subgroup { .. } => part!("group/subgroup.wgsl"),
-        Group::Workgroup { .. } => part!("group/workgroup.wgsl"),
-    }
+        Group::Shuffles { .. } => part!("group/shuffles.wgsl"),
+        Group::Memory { .. } => part!("group/memory.wgsl"),
+    };
+    [lanes, part!("lib/reductions.wgsl")]
 }
 
 fn target(access: TargetAccess) -> Part {
     match access {
         TargetAccess::ClassIndex => part!("rows/target/class_index.wgsl"),
-        TargetAccess::Values(Width::One) => part!("rows/target/one.wgsl"),
+        TargetAccess::Values(Width::One | Width::Two) => part!("rows/target/one.wgsl"),
         TargetAccess::Values(Width::Four | Width::Eight) => part!("rows/target/four.wgsl"),
     }
 }
@@ -251,7 +277,7 @@ fn target(access: TargetAccess) -> Part {
 fn class_weight(width: Option<Width>) -> Part {
     match width {
         None => part!("rows/class_weight/none.wgsl"),
-        Some(Width::One) => part!("rows/class_weight/one.wgsl"),
+        Some(Width::One | Width::Two) => part!("rows/class_weight/one.wgsl"),
         Some(Width::Four | Width::Eight) => part!("rows/class_weight/four.wgsl"),
     }
 }
@@ -262,7 +288,7 @@ fn sample_weight(given: bool) -> Part {
 
 fn counted(width: Width) -> Part {
     match width {
-        Width::One | Width::Four => part!("reduce/read/one.wgsl"),
+        Width::One | Width::Two | Width::Four => part!("reduce/read/one.wgsl"),
         Width::Eight => part!("reduce/read/eight.wgsl"),
     }
 }

@@ -3,6 +3,7 @@
 
 use super::bindings::{Binding, bindings};
 use super::{Flags, Part, link};
+use crate::adapter::Proven;
 use crate::problem::Dtype;
 
 /// A GPU kernel before compilation: which template, with which alternatives.
@@ -21,10 +22,12 @@ pub enum Kernel {
 }
 
 /// Neighbouring elements that are read or written at once. More than one must be aligned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Width {
     /// One element, at any place.
     One,
+    /// Two: a word of 16-bit elements, at any place.
+    Two,
     /// Four.
     Four,
     /// Eight: 16 bytes of 16-bit elements, or the 32 that 64-bit words fetch at once.
@@ -40,6 +43,40 @@ pub enum Words {
     W64,
 }
 
+/// How elements are stored, and how they are converted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stored {
+    /// As f32.
+    F32,
+    /// As f16.
+    F16 {
+        /// The device's own conversion is proven; else it is done by integers.
+        proven: bool,
+    },
+    /// As bf16.
+    Bf16,
+}
+
+impl Stored {
+    /// Elements of this type, where the device's conversion of f16 is proven or not.
+    pub(crate) fn new(dtype: Dtype, proven: bool) -> Self {
+        match dtype {
+            Dtype::F32 => Self::F32,
+            Dtype::F16 => Self::F16 { proven },
+            Dtype::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+/// How exponentials are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Exp {
+    /// By nothing that WGSL does not promise.
+    Careful,
+    /// By the device's exp2 and fma, which are proven.
+    Proven,
+}
+
 /// The lanes that share a row, or a chunk of items, and how they reduce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Group {
@@ -48,15 +85,21 @@ pub enum Group {
         /// Invocations of a workgroup.
         workgroup: u32,
     },
-    /// One subgroup, which is its whole workgroup.
-    Subgroup {
-        /// Size of the subgroup.
+    /// Some lanes, by shuffles within subgroups; several groups to a workgroup, or one that is the whole workgroup.
+    Shuffles {
+        /// Lanes of a group.
         lanes: u32,
-    },
-    /// One workgroup, through workgroup memory.
-    Workgroup {
         /// Invocations of the workgroup.
+        workgroup: u32,
+        /// Neighbouring lanes that shuffle.
+        shuffled: u32,
+    },
+    /// The same through workgroup memory.
+    Memory {
+        /// Lanes of a group.
         lanes: u32,
+        /// Invocations of the workgroup.
+        workgroup: u32,
     },
 }
 
@@ -66,7 +109,7 @@ impl Group {
     pub fn lanes(self) -> u32 {
         match self {
             Self::Single { .. } => 1,
-            Self::Subgroup { lanes } | Self::Workgroup { lanes } => lanes,
+            Self::Shuffles { lanes, .. } | Self::Memory { lanes, .. } => lanes,
         }
     }
 
@@ -74,8 +117,7 @@ impl Group {
     #[must_use]
     pub fn workgroup(self) -> u32 {
         match self {
-            Self::Single { workgroup } => workgroup,
-            Self::Subgroup { lanes } | Self::Workgroup { lanes } => lanes,
+            Self::Single { workgroup } | Self::Shuffles { workgroup, .. } | Self::Memory { workgroup, .. } => workgroup,
         }
     }
 }
@@ -85,8 +127,8 @@ impl Group {
 pub enum Driver {
     /// One group per row.
     Whole {
-        /// Fours of a row that are kept in workgroup memory for the gradient; `None`: the row is read again.
-        kept: Option<u32>,
+        /// What of the row is held in registers.
+        held: Held,
     },
     /// One invocation per tile of rows, which it keeps in registers.
     Tile {
@@ -95,11 +137,46 @@ pub enum Driver {
         /// Classes of a row.
         classes: u32,
     },
+    /// One invocation per row, which stands in workgroup memory.
+    Staged {
+        /// Classes of a row.
+        classes: u32,
+    },
     /// Several groups per row.
     Split {
         /// Which of the dispatches that a split row takes.
         step: SplitStep,
     },
+}
+
+/// What a lane holds of a row in registers, from its beginning on; the rest is read wherever it is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Held {
+    /// Pairs of fours.
+    pub pairs: u32,
+    /// The row goes on after them.
+    pub goes_on: bool,
+}
+
+impl Held {
+    /// Nothing: every row is read wherever it is needed.
+    pub const NOTHING: Self = Self { pairs: 0, goes_on: true };
+    /// Pairs of a lane that registers hold: the variables of rows/held/eight.wgsl.
+    pub const MOST: u32 = 8;
+}
+
+impl Driver {
+    /// What is held of a row, where it is not split.
+    #[must_use]
+    pub fn held(self) -> Option<Held> {
+        match self {
+            Self::Whole { held } => Some(held),
+            Self::Tile { classes, .. } | Self::Staged { classes } => {
+                Some(Held { pairs: classes.div_ceil(8), goes_on: false })
+            }
+            Self::Split { .. } => None,
+        }
+    }
 }
 
 /// The dispatches that a split row takes, in order.
@@ -147,8 +224,14 @@ pub struct RowVariant {
     pub loss: Part,
     /// The loss' own constants.
     pub flags: Flags,
+    /// Whether the loss looks at all classes before it sums.
+    pub peak: bool,
     /// Whether the loss has a second pass.
     pub second_pass: bool,
+    /// Rows are taken to hold anything, else first to be ordinary.
+    pub careful: bool,
+    /// Which exponential.
+    pub exp: Exp,
     /// Whether its targets are lists of labels.
     pub lists: bool,
     /// How it goes through the rows.
@@ -158,9 +241,9 @@ pub struct RowVariant {
     /// Logits that are read and written at once.
     pub width: Width,
     /// How the logits are stored.
-    pub input: Dtype,
+    pub input: Stored,
     /// How their gradient is stored, where it is wanted.
-    pub grad_input: Option<Dtype>,
+    pub grad_input: Option<Stored>,
     /// The target.
     pub target: TargetAccess,
     /// Its gradient, where it is wanted.
@@ -225,9 +308,9 @@ pub struct ItemVariant {
     /// Elements that are read and written at once; one where some tensor broadcasts.
     pub width: Width,
     /// How the input is stored.
-    pub input: Dtype,
+    pub input: Stored,
     /// How its gradient is stored, where it is wanted.
-    pub grad_input: Option<Dtype>,
+    pub grad_input: Option<Stored>,
     /// The gradient of the second input or of the target is wanted.
     pub grad_second: bool,
     /// The second input or the mask.
@@ -242,7 +325,9 @@ pub struct ItemVariant {
     pub grad_output: bool,
     /// What becomes of the losses.
     pub losses: ItemLosses,
-    /// All items of every lane and step exist.
+    /// Which exponential.
+    pub exp: Exp,
+    /// All items of every lane's blocks exist.
     pub whole: bool,
     /// Dimensions of the broadcast shape, neighbours merged.
     pub rank: u32,
@@ -303,7 +388,7 @@ pub enum Reported {
     /// The target, which holds class indices.
     Target,
     /// The input.
-    Input(Dtype),
+    Input(Stored),
 }
 
 /// A kernel that sums over all items.
@@ -317,6 +402,8 @@ pub struct ReduceVariant {
     pub reported: Reported,
     /// The lanes of a chunk.
     pub group: Group,
+    /// Eights of a lane that are on their way from memory together: 1 or 8.
+    pub in_flight: u32,
     /// How memory is fetched.
     pub words: Words,
 }
@@ -325,7 +412,7 @@ pub struct ReduceVariant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SumToShapeVariant {
     /// How the sums are stored.
-    pub output: Dtype,
+    pub output: Stored,
     /// The lanes of a sum.
     pub group: Group,
     /// How memory is fetched.
@@ -345,6 +432,34 @@ impl Kernel {
         bindings(&self.parts())
     }
 
+    /// What it relies on beyond WGSL's promises.
+    #[must_use]
+    pub fn relies_on(&self) -> Proven {
+        let (exp, group, read, written) = match *self {
+            Self::Rows(rows) => (rows.exp, Some(rows.group), Some(rows.input), rows.grad_input),
+            Self::Items(items) => (items.exp, Some(items.group), Some(items.input), items.grad_input),
+            Self::Reduce(ReduceVariant { group, reported, .. }) => {
+                let input = if let Reported::Input(input) = reported { Some(input) } else { None };
+                (Exp::Careful, Some(group), input, None)
+            }
+            Self::SumToShape(sum) => (Exp::Careful, Some(sum.group), None, Some(sum.output)),
+            Self::CountLabels(_) => (Exp::Careful, None, None, None),
+        };
+        let is_proven = |stored: Option<Stored>| stored == Some(Stored::F16 { proven: true });
+        Proven {
+            exp2: exp == Exp::Proven,
+            fma: exp == Exp::Proven,
+            unpack_f16: is_proven(read),
+            pack_f16: is_proven(written),
+            subgroup_lanes: if let Some(Group::Shuffles { lanes, shuffled, .. }) = group {
+                lanes.min(shuffled)
+            } else {
+                0
+            },
+            ..Proven::default()
+        }
+    }
+
     /// The entry point.
     #[must_use]
     pub fn entry(&self) -> &'static str {
@@ -352,7 +467,10 @@ impl Kernel {
             Self::Rows(rows) => match rows.driver {
                 Driver::Split { step: SplitStep::Parts } => "parts",
                 Driver::Split { step: SplitStep::SecondParts } => "second_parts",
-                Driver::Split { step: SplitStep::Rows } | Driver::Whole { .. } | Driver::Tile { .. } => "rows",
+                Driver::Split { step: SplitStep::Rows }
+                | Driver::Whole { .. }
+                | Driver::Tile { .. }
+                | Driver::Staged { .. } => "rows",
             },
             Self::CountLabels(_) => "count_labels",
             Self::Items(_) => "items",
@@ -387,8 +505,11 @@ impl Kernel {
                 }
                 match rows.driver {
                     Driver::Tile { rows, classes } => constants.extend([("TILE", rows), ("CLASSES", classes)]),
-                    Driver::Whole { kept: Some(fours) } => constants.push(("KEPT", fours)),
-                    Driver::Whole { kept: None } | Driver::Split { .. } => {}
+                    Driver::Staged { classes } => constants.push(("CLASSES", classes)),
+                    Driver::Whole { .. } | Driver::Split { .. } => {}
+                }
+                if let Some(held) = rows.driver.held().filter(|held| held.pairs > 0) {
+                    constants.extend([("HELD", held.pairs), ("GOES_ON", u32::from(held.goes_on))]);
                 }
                 if let Batch::Within { counted, weighs_mean, .. } = rows.batch {
                     let indices = rows.target == TargetAccess::ClassIndex;
@@ -417,7 +538,7 @@ impl Kernel {
             Self::Reduce(reduce) => {
                 constants.extend(group_constants(reduce.group));
                 let counted = reduce.purpose == Purpose::Loss { counted: true };
-                constants.push(("COUNTED", u32::from(counted)));
+                constants.extend([("COUNTED", u32::from(counted)), ("IN_FLIGHT", reduce.in_flight)]);
                 match reduce.source {
                     Source::Labels { ignores, weighs_mean, .. } => constants.extend([
                         ("HAS_IGNORE", u32::from(ignores)),
@@ -438,8 +559,12 @@ impl Kernel {
     }
 }
 
-fn group_constants(group: Group) -> [(&'static str, u32); 2] {
-    [("LANES", group.lanes()), ("WORKGROUP", group.workgroup())]
+fn group_constants(group: Group) -> Vec<(&'static str, u32)> {
+    let mut constants = vec![("LANES", group.lanes()), ("WORKGROUP", group.workgroup())];
+    if let Group::Shuffles { shuffled, .. } = group {
+        constants.push(("SHUFFLED", shuffled));
+    }
+    constants
 }
 
 impl Source {

@@ -4,7 +4,8 @@
 # usage: run.sh [OUT]     results go into the folder OUT (default: ./deeploss-results) and, as one archive, into OUT.tar.gz
 #
 # First everything that says whether results are right, side by side: golden cases of PyTorch, and the tests, a process for each
-# module. Then everything that says how fast it is, alone. Within five minutes, whatever is slow: each part has a limit.
+# module. Then everything that says how fast it is, alone; it ends with the goals and the peers, each beside what was predicted.
+# Within five minutes, whatever is slow: each part has a limit.
 #
 #   DEEPLOSS_SLOWER=N     limits N times as long, for slow adapters (default 1)
 #   DEEPLOSS_JOBS=N       processes side by side (default: half the cores, 2 to 6)
@@ -20,12 +21,13 @@ NO_GPU=" cpu docs gradients shaders "
 # Longest first, so that none of them is left to run alone at the end; then all others.
 LONG="parity strategies storage large tuning broadcast identities edges"
 
-# Seconds, together less than five minutes: the adapter, everything about correctness, goals, cross-entropy, element-wise.
+# Seconds, together no more than five minutes: the adapter, everything about correctness, goals, the dispatches of cross-entropy
+# in f32 and in bf16.
 ADAPTER_LIMIT=15
-CORRECT_LIMIT=120
+CORRECT_LIMIT=115
 GOALS_LIMIT=105
-SHAPES_LIMIT=40
-ITEMS_LIMIT=15
+PROFILE_LIMIT=40
+PROFILE_16_LIMIT=20
 
 now() { date +%s; }
 
@@ -35,7 +37,7 @@ summary_of() {
         adapter) sed -n 's/^deeploss takes: //p' "$2" ;;
         conformance) tail -n 1 "$2" ;;
         goals) grep ' met, .* not met' "$2" | tail -n 1 ;;
-        cross_entropy | elements)
+        profile | profile_16)
             # Of the fused call at each shape: time as a multiple of a copy's.
             awk -F, '$1 == "deeploss" && $3 == "both" { printf "%s%sx%s %s", sep, $4, $5, $9; sep = ", " }' "$OUT/$1.csv" ;;
         *)
@@ -106,6 +108,10 @@ export PATH="$PATH:/sbin:/usr/sbin"
 if ! ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1'; then
     export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$HERE/lib"
 fi
+# What NVIDIA's driver loads besides itself, likewise.
+if ! ldconfig -p 2>/dev/null | grep -q 'libXext\.so\.6'; then
+    export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$HERE/lib/driver"
+fi
 if [ -z "${VK_DRIVER_FILES-}${VK_ICD_FILENAMES-}" ]; then
     usual=$(ls /usr/share/vulkan/icd.d/*.json /usr/local/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json 2>/dev/null)
     unusual=$(ls /usr/local/*/share/vulkan/icd.d/*.json /opt/*/share/vulkan/icd.d/*.json 2>/dev/null | tr '\n' ':')
@@ -153,18 +159,21 @@ if [ "${DEEPLOSS_SPEED:-yes}" != no ]; then
         part "$speed" "$limit" "$HERE/bin/throughput" "$@" --csv "$OUT/$speed.csv"
     }
     speed goals $GOALS_LIMIT --goals
-    speed cross_entropy $SHAPES_LIMIT --only cross_entropy --shapes 8192x10,4096x1000,1024x32000,256x128256
-    speed elements $ITEMS_LIMIT --only binary_cross_entropy_with_logits --shapes 4096x1024
+    speed profile $PROFILE_LIMIT --only cross_entropy --profile
+    speed profile_16 $PROFILE_16_LIMIT --only cross_entropy --profile --dtype bf16
 fi
 
 {
     printf '%-18s %-20s %7s  %s\n' part status seconds summary
-    for name in adapter conformance $(ls "$OUT/status" | grep '^tests\.') goals cross_entropy elements; do
+    for name in adapter conformance $(ls "$OUT/status" | grep '^tests\.') goals profile profile_16; do
         [ -f "$OUT/status/$name" ] || continue
         awk -F '|' '{ printf "%-18s %-20s %7s  %s\n", $1, $2, $3, $4 }' "$OUT/status/$name"
     done
     [ -n "$left_out" ] && echo "left out, as no GPU takes part:$left_out"
     echo "$(($(now) - began)) seconds in all"
+    # The tables of goals and peers.
+    echo
+    [ -f "$OUT/logs/goals.log" ] && sed -n '/^goals on /,$p' "$OUT/logs/goals.log"
 } | tee "$OUT/table.txt"
 for status in $(grep -Lx '[^|]*|passed|.*' "$OUT"/status/*); do
     name=$(basename "$status")

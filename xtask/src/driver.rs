@@ -105,32 +105,40 @@ const LOADER: &str = "libvulkan.so.1";
 
 /// The loader, `libvulkan.so.1`: as the linker's cache has it, or in the usual places where there is no cache.
 fn has_loader() -> bool {
-    cached_loaders().next().is_some() || loader_in_usual_places().is_some()
+    cached(LOADER).next().is_some() || in_usual_places(LOADER).is_some()
 }
 
 /// The loader for this processor.
 pub(crate) fn loader() -> Option<PathBuf> {
-    cached_loaders().find(|file| file.to_string_lossy().contains("64")).or_else(loader_in_usual_places)
+    library(LOADER)
+}
+
+/// A shared library for this processor, by its name.
+pub(crate) fn library(name: &'static str) -> Option<PathBuf> {
+    cached(name).find(|file| file.to_string_lossy().contains("64")).or_else(|| in_usual_places(name))
 }
 
 /// Lines such as `libvulkan.so.1 (libc6,x86-64) => /lib/x86_64-linux-gnu/libvulkan.so.1`.
-fn cached_loaders() -> impl Iterator<Item = PathBuf> {
+fn cached(name: &'static str) -> impl Iterator<Item = PathBuf> {
     // /sbin is not on everybody's path.
     let list = ["ldconfig", "/sbin/ldconfig"].iter().find_map(|program| {
         let output = Command::new(program).arg("-p").stderr(Stdio::null()).output().ok()?;
         Some(String::from_utf8_lossy(&output.stdout).into_owned())
     });
     let lines: Vec<String> = list.unwrap_or_default().lines().map(str::to_owned).collect();
-    lines.into_iter().filter_map(|line| Some(line.trim().strip_prefix(LOADER)?.split_once("=> ")?.1.into()))
+    lines.into_iter().filter_map(move |line| {
+        let rest = line.trim().strip_prefix(name)?.strip_prefix(" (")?;
+        Some(rest.split_once("=> ")?.1.into())
+    })
 }
 
-fn loader_in_usual_places() -> Option<PathBuf> {
+fn in_usual_places(name: &str) -> Option<PathBuf> {
     let arch = env::consts::ARCH;
     let usual = ["/usr/lib".into(), "/usr/lib64".into(), "/usr/local/lib".into(), format!("/usr/lib/{arch}-linux-gnu")]
         .map(PathBuf::from);
     let extra = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let places = usual.into_iter().chain(env::split_paths(&extra));
-    places.map(|folder| folder.join(LOADER)).find(|file| file.exists())
+    places.map(|folder| folder.join(name)).find(|file| file.exists())
 }
 
 /// A private folder for children to use as XDG_RUNTIME_DIR where the session has none: some drivers complain without.

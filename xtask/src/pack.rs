@@ -10,6 +10,19 @@ const NAME: &str = "deeploss-pack";
 const RUN: &str = include_str!("../pack/run.sh");
 /// Files that the tests read when they run.
 const FILES: &[&str] = &["README.md", "shaders", "tests/goldens"];
+/// What NVIDIA's Vulkan driver loads besides itself, which a machine without a desktop may lack.
+const DRIVER_LIBRARIES: &[&str] = &[
+    "libX11.so.6",
+    "libXext.so.6",
+    "libxcb.so.1",
+    "libXau.so.6",
+    "libXdmcp.so.6",
+    "libbsd.so.0",
+    "libmd.so.0",
+    "libGLdispatch.so.0",
+    "libGLX.so.0",
+    "libEGL.so.1",
+];
 /// Kind and name of a target, and what it is called in the pack.
 const PROGRAMS: &[(&str, &str, &str)] = &[
     ("bench", "throughput", "throughput"),
@@ -40,10 +53,15 @@ pub(crate) fn pack(folder: &Path) -> Result<(), Failure> {
     for file in FILES {
         copy(&root().join(file), &stage.join(file))?;
     }
+    make_folder(&stage.join("lib/driver"))?;
+    // The files that the links lead to.
     if let Some(loader) = driver::loader() {
-        make_folder(&stage.join("lib"))?;
-        // The file that the link leads to.
         copy(&loader, &stage.join("lib/libvulkan.so.1"))?;
+    }
+    for name in DRIVER_LIBRARIES {
+        if let Some(library) = driver::library(name) {
+            copy(&library, &stage.join("lib/driver").join(name))?;
+        }
     }
     write(&stage.join("VERSION"), &version())?;
     write(&stage.join("run.sh"), RUN)?;

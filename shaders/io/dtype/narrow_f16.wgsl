@@ -14,7 +14,12 @@ fn narrow(bits: vec4<u32>) -> vec4<u32> {
     return h | ((bits >> vec4<u32>(16u)) & vec4<u32>(0x8000u));
 }
 
-// As two words, the lower half first.
+// As a word, the lower half first.
+fn narrow_two(bits: vec2<u32>) -> u32 {
+    return narrow_words(bits.xyxy).x;
+}
+
+// As two words.
 fn narrow_words(bits: vec4<u32>) -> vec2<u32> {
     let h = narrow(bits);
     return h.xz | (h.yw << vec2<u32>(16u));

@@ -11,7 +11,12 @@ fn widen(h: vec4<u32>) -> vec4<u32> {
     return bits | ((h & vec4<u32>(0x8000u)) << vec4<u32>(16u));
 }
 
-// Of two words, the lower half first.
+// Of a word, the lower half first.
+fn widen_two(word: u32) -> vec2<u32> {
+    return widen_words(vec2<u32>(word)).xy;
+}
+
+// Of two words.
 fn widen_words(words: vec2<u32>) -> vec4<u32> {
     return widen(vec4<u32>(words & vec2<u32>(0xffffu), words >> vec2<u32>(16u)).xzyw);
 }

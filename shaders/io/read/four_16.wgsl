@@ -9,5 +9,6 @@ fn read_four(q: u32) -> vec4<u32> {
 
 fn read_one(i: u32) -> u32 {
     let word = words2(input[i >> 2u])[(i >> 1u) & 1u];
-    return widen(vec4<u32>((word >> ((i & 1u) << 4u)) & 0xffffu)).x;
+    let two = widen_two(word);
+    return select(two.x, two.y, (i & 1u) != 0u);
 }

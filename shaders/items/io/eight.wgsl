@@ -11,14 +11,21 @@ fn lane_fours(q: u32) -> vec2<u32> {
     return vec2<u32>(q, q + 1u);
 }
 
+// Of both fours the first, or the first of the last eight.
+fn bounded(fours: vec2<u32>) -> u32 {
+    return select(min(fours.x, last_four() - 1u), fours.x, WHOLE);
+}
+
 fn load_input(fours: vec2<u32>) -> Eight {
-    return read_eight(fours.x);
+    return read_eight(bounded(fours));
 }
 
 fn load_target(fours: vec2<u32>) -> Eight {
-    return words8(target_data[fours.x >> 1u]);
+    return words8(target_data[bounded(fours) >> 1u]);
 }
 
 fn store_grad_input(fours: vec2<u32>, bits: Eight) {
-    write_eight(fours.x, bits);
+    if (WHOLE || fours.x <= last_four()) {
+        write_eight(fours.x, bits);
+    }
 }

@@ -2,10 +2,6 @@
 
 @group(0) @binding(18) var<storage, read> counted: array<u32>;
 
-fn counted_one(i: u32) -> u32 {
-    return counted[i];
-}
-
 fn counted_four(i: u32) -> vec4<u32> {
     let k = min(vec4<u32>(i) + IN_FOUR, vec4<u32>(u.dispatch.item_count - 1u));
     return vec4<u32>(counted[k.x], counted[k.y], counted[k.z], counted[k.w]);

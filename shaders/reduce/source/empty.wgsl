@@ -2,7 +2,7 @@
 
 const BY_EIGHT = false;
 
-fn item_sum(i: u32) -> PartialSum {
+fn item_sum(bits: u32, i: u32) -> PartialSum {
     return empty_sum();
 }
 

@@ -4,8 +4,7 @@ const BY_EIGHT = true;
 
 fn counts_of(labels: vec4<u32>, i: u32) -> vec4<u32> {
     let k = min(vec4<u32>(i) + IN_FOUR, vec4<u32>(u.dispatch.item_count - 1u));
-    let four = vec4<u32>(counts(labels.x, k.x), counts(labels.y, k.y), counts(labels.z, k.z), counts(labels.w, k.w));
-    return select(vec4<u32>(0u), four, vec4<u32>(i) + IN_FOUR < vec4<u32>(u.dispatch.item_count));
+    return select(vec4<u32>(0u), counts_of_four(labels, k), vec4<u32>(i) + IN_FOUR < vec4<u32>(u.dispatch.item_count));
 }
 
 fn eight_items(i: u32) -> Eight {
@@ -13,6 +12,6 @@ fn eight_items(i: u32) -> Eight {
     return Eight(counts_of(labels.a, i), counts_of(labels.b, i + 4u));
 }
 
-fn item_sum(i: u32) -> PartialSum {
-    return sum_of_item(counts(counted_one(i), i), i);
+fn item_sum(bits: u32, i: u32) -> PartialSum {
+    return sum_of_item(bits, i);
 }

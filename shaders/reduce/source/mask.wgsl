@@ -12,6 +12,6 @@ fn eight_items(i: u32) -> Eight {
     return Eight(counts_of(masked.a, i), counts_of(masked.b, i + 4u));
 }
 
-fn item_sum(i: u32) -> PartialSum {
-    return sum_of_item(counts_of(vec4<u32>(counted_one(i)), i).x, i);
+fn item_sum(bits: u32, i: u32) -> PartialSum {
+    return sum_of_item(bits, i);
 }

@@ -6,7 +6,7 @@ fn class_weight(c: u32) -> f32 {
     return weight[c >> 2u][c & 3u];
 }
 
-// Of classes j .. j + 3; a four past the row's end repeats the last one.
-fn class_weights(j: u32) -> vec4<f32> {
-    return weight[min(j, class_count() - 4u) >> 2u];
+// Of four neighbouring classes; a four past the row's end stands for the last one.
+fn class_weights(classes: vec4<u32>) -> vec4<f32> {
+    return weight[min(classes.x, class_count() - 4u) >> 2u];
 }

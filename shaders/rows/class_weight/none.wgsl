@@ -4,6 +4,6 @@ fn class_weight(c: u32) -> f32 {
     return 1.0;
 }
 
-fn class_weights(j: u32) -> vec4<f32> {
+fn class_weights(classes: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(1.0);
 }

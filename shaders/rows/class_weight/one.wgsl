@@ -6,8 +6,8 @@ fn class_weight(c: u32) -> f32 {
     return weight[c];
 }
 
-// Of classes j .. j + 3; classes past the last one repeat the last one.
-fn class_weights(j: u32) -> vec4<f32> {
-    let c = min(vec4<u32>(j) + IN_FOUR, vec4<u32>(class_count() - 1u));
+// Of four classes; a class past the last one stands for it.
+fn class_weights(classes: vec4<u32>) -> vec4<f32> {
+    let c = min(classes, vec4<u32>(class_count() - 1u));
     return vec4<f32>(class_weight(c.x), class_weight(c.y), class_weight(c.z), class_weight(c.w));
 }

@@ -12,19 +12,19 @@ struct Part {
     index: u32,         // of the row in the batch
     at: u32,
     number: u32,
-    first: u32,         // fours
+    first: u32,         // pairs
     end: u32,
+    exists: bool,
 }
 
 fn open_part(group: u32) -> Part {
-    let in_band = group / u.dispatch.parts;
-    let number = group - in_band * u.dispatch.parts;
+    let groups = u.dispatch.rows * u.dispatch.parts;
+    let in_band = min(group, groups - 1u) / u.dispatch.parts;
+    let number = min(group, groups - 1u) - in_band * u.dispatch.parts;
+    let at = row_start(in_band);
     let first = number * u.dispatch.chunk;
-    return Part(u.dispatch.first_row + in_band, row_start(in_band), number, first, min(first + u.dispatch.chunk, row_fours()));
-}
-
-fn is_part(group: u32) -> bool {
-    return group < u.dispatch.rows * u.dispatch.parts;
+    let end = min(first + u.dispatch.chunk, row_pairs(at));
+    return Part(u.dispatch.first_row + in_band, at, number, first, end, group < groups);
 }
 
 // The sums over the whole row.
@@ -33,7 +33,7 @@ fn join_parts(part: Part) -> Acc {
     if (lane < u.dispatch.parts) {
         acc = partials[part.index * u.dispatch.parts + lane];
     }
-    return acc_join(acc);
+    return acc_join(acc_move(peak_join(acc)));
 }
 
 fn second_sums(part: Part) -> u32 {
@@ -42,62 +42,57 @@ fn second_sums(part: Part) -> u32 {
 
 @compute @workgroup_size(WORKGROUP)
 fn parts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let group = enter_rows(workgroup, invocation);
-    if (!is_part(group)) {
-        return;
-    }
-    let part = open_part(group);
+    let part = open_part(enter_rows(workgroup, invocation));
     let row = open_row(part.index, part.at);
+    extremes_new();
     var acc = acc_new();
-    if (!skips_row(row)) {
-        acc = sum_fours(row, part.at, part.first, part.end);
+    if (ACCUMULATES && !skips_row(row)) {
+        acc = sum_walk(acc, row, part.at, part.first, part.end);
     }
-    acc = acc_join(acc);
-    if (lane == 0u) {
+    join_extremes();
+    acc = acc_join(acc_move(raised(acc)));
+    if (lane == 0u && part.exists) {
         partials[part.index * u.dispatch.parts + part.number] = acc;
     }
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn second_parts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let group = enter_rows(workgroup, invocation);
-    if (!is_part(group)) {
-        return;
-    }
-    let part = open_part(group);
+    let part = open_part(enter_rows(workgroup, invocation));
     let row = open_row(part.index, part.at);
+    extremes_new();
     let acc = join_parts(part);
-    let end = select(part.end, part.first, skips_row(row));
-    let sums = second_pass_join(acc, sum_second_pass(row, acc, part.at, part.first, end));
-    if (lane == 0u) {
-        partials[second_sums(part) + part.number] = sums;
+    var sums = second_pass_new();
+    if (has_second_pass() && !skips_row(row)) {
+        sums = second_walk(sums, row, acc, part.at, part.first, part.end);
+    }
+    let joined = second_pass_join(acc, sums);
+    if (lane == 0u && part.exists) {
+        partials[second_sums(part) + part.number] = joined;
     }
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let group = enter_rows(workgroup, invocation);
-    if (!is_part(group)) {
-        return;
-    }
+    let part = open_part(enter_rows(workgroup, invocation));
     denominator = batch_denominator();
-    let part = open_part(group);
     let row = open_row(part.index, part.at);
     let skipped = skips_row(row);
+    extremes_new();
     var acc = join_parts(part);
-    if (HAS_SECOND_PASS) {
-        var more = second_pass_new();
+    if (has_second_pass()) {
+        var sums = second_pass_new();
         if (lane < u.dispatch.parts) {
-            more = second_pass_of(partials[second_sums(part) + lane]);
+            sums = second_pass_of(partials[second_sums(part) + lane]);
         }
-        acc = second_pass_join(acc, more);
+        acc = second_pass_join(acc, sums);
     }
-    let result = finish_row(part.index, row, skipped, acc, part.number == 0u && lane == 0u);
-    if (WANT_GRAD || WANT_GRAD_TARGET) {
+    let result = finish_row(part.index, row, skipped, acc, part.exists && part.number == 0u && lane == 0u);
+    if (part.exists && (WANT_GRAD || WANT_GRAD_TARGET)) {
         if (skipped) {
             store_zeros(part.at, part.first, part.end);
         } else {
-            store_gradients(row, result, part.at, part.first, part.end);
+            store_walk(row, acc, result, part.at, part.first, part.end);
         }
     }
 }

@@ -2,5 +2,5 @@
 
 const WANT_GRAD_TARGET = false;
 
-fn store_grad_target(at: u32, j: u32, bits: vec4<u32>) {
+fn store_grad_target(at: u32, classes: vec4<u32>, bits: vec4<u32>) {
 }

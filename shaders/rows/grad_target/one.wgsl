@@ -4,19 +4,20 @@ const WANT_GRAD_TARGET = true;
 
 @group(0) @binding(12) var<storage, read_write> grad_target: array<u32>;
 
-// Of classes j .. j + 3, as far as there are such.
-fn store_grad_target(at: u32, j: u32, bits: vec4<u32>) {
-    let element = at + j * u.dispatch.inner;
-    if (j < class_count()) {
-        grad_target[element] = bits.x;
+// Of those of four classes that exist.
+fn store_grad_target(at: u32, classes: vec4<u32>, bits: vec4<u32>) {
+    let i = classes * u.dispatch.inner + at;
+    let exists = classes < vec4<u32>(class_count());
+    if (exists.x) {
+        grad_target[i.x] = bits.x;
     }
-    if (j + 1u < class_count()) {
-        grad_target[element + u.dispatch.inner] = bits.y;
+    if (exists.y) {
+        grad_target[i.y] = bits.y;
     }
-    if (j + 2u < class_count()) {
-        grad_target[element + 2u * u.dispatch.inner] = bits.z;
+    if (exists.z) {
+        grad_target[i.z] = bits.z;
     }
-    if (j + 3u < class_count()) {
-        grad_target[element + 3u * u.dispatch.inner] = bits.w;
+    if (exists.w) {
+        grad_target[i.w] = bits.w;
     }
 }

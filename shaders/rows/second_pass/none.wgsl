@@ -1,16 +1,22 @@
 // Losses that visit the classes of a row once before the gradient: there is no second pass.
 
-const HAS_SECOND_PASS = false;
-
 struct SecondPass {
     nothing: u32,
+}
+
+fn has_second_pass() -> bool {
+    return false;
 }
 
 fn second_pass_new() -> SecondPass {
     return SecondPass(0u);
 }
 
-fn second_pass_add(sums: SecondPass, row: Row, acc: Acc, bits: vec4<u32>, j: u32) -> SecondPass {
+fn second_pass_add(sums: SecondPass, row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32, exists: vec4<bool>) -> SecondPass {
+    return sums;
+}
+
+fn second_pass_close(sums: SecondPass) -> SecondPass {
     return sums;
 }
 

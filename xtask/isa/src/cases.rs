@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use deeploss::internals::{Dispatch, Kernel, Layout, Part};
-use deeploss::{AdapterFacts, Error, LOSSES, Loss, LossInfo, Plan, Problem, Reduction, Want};
+use deeploss::internals::{Dispatch, Kernel, Layout, Part, TensorId};
+use deeploss::{AdapterFacts, Dtype, Error, LOSSES, Loss, LossInfo, Plan, Problem, Reduction, RowStrategy, Want};
 use deeploss_wgsl::calls::{self, target_kind};
 use deeploss_wgsl::devices::Device;
 
+use crate::assembly::Share;
 use crate::family::Family;
 use crate::report::Row;
 
@@ -36,6 +37,7 @@ const CALLS: &[Call] = &[
     Call { name: "target gradient", ask: |p| with(p, Want::GRAD_TARGET), reduction: Reduction::Mean },
     Call { name: "row weights", ask: Problem::with_sample_weight, reduction: Reduction::Mean },
     Call { name: "mask", ask: Problem::with_ignore_mask, reduction: Reduction::Mean },
+    Call { name: "bf16", ask: bf16, reduction: Reduction::Mean },
     Call { name: "statistics", ask: |p| with(p, Want::STATS), reduction: Reduction::Mean },
     Call { name: "broadcast", ask: |p| with(broadcast(p), Want::GRAD_INPUT2), reduction: Reduction::Mean },
 ];
@@ -60,6 +62,10 @@ fn with(problem: Problem, also: Want) -> Problem {
     problem.wants(Want::LOSS | Want::GRAD | also)
 }
 
+fn bf16(problem: Problem) -> Problem {
+    problem.input_dtype(Dtype::Bf16).grad_dtype(Dtype::Bf16)
+}
+
 fn broadcast(problem: Problem) -> Problem {
     let last = problem.shape()[problem.shape().len() - 1];
     problem.input2_shape(&[last])
@@ -77,6 +83,8 @@ pub(crate) struct Case {
     calls: Vec<&'static str>,
     /// Whether wide accesses are possible.
     fours: bool,
+    /// Of a row, where the kernel is one over rows: the largest among the shapes.
+    pub(crate) share: Option<Share>,
 }
 
 impl Case {
@@ -140,6 +148,26 @@ fn has_fours(layout: &Layout) -> bool {
     }
 }
 
+/// What a lane has of a row, or of its rows.
+fn share(layout: &Layout, plan: &Plan) -> Option<Share> {
+    let Layout::Rows(rows) = layout else { return None };
+    let elements = (rows.shape.rows() * rows.shape.classes) as u64;
+    let bytes = plan.size_of(TensorId::Input).checked_div(elements)?;
+    Some(Share { classes: rows.shape.classes as f64 * rows_per_lane(plan.strategy()), bytes })
+}
+
+/// Rows of an invocation, or the part of one, by the strategy's name: `tile:ROWS`, `split:LANESxPARTS`, `lanes:LANESxHELD`.
+fn rows_per_lane(strategy: RowStrategy) -> f64 {
+    let name = strategy.to_string();
+    let numbers: Vec<f64> = name.split([':', 'x']).filter_map(|number| number.parse().ok()).collect();
+    match (name.split(':').next(), &numbers[..]) {
+        (Some("tile"), [rows]) => *rows,
+        (Some("split"), [lanes, parts]) => (lanes * parts).recip(),
+        (_, [lanes, ..]) => lanes.recip(),
+        _ => 1.0,
+    }
+}
+
 #[derive(Default)]
 struct Found {
     cases: Vec<Case>,
@@ -156,6 +184,7 @@ impl Found {
         let problem = (call.ask)(Problem::new(shape.shape, target_kind(&*loss)));
         let lowered = loss.lower(&problem)?;
         let plan = Plan::new(&lowered, &problem, facts, None)?;
+        let share = share(&lowered.layout, &plan);
         for Dispatch { kernel, .. } in plan.dispatches() {
             let case = self.case(*kernel, || {
                 let own = kernel.parts()[0] == lowered.source;
@@ -164,6 +193,9 @@ impl Found {
             });
             push_new(&mut case.classes, shape.name);
             push_new(&mut case.calls, call.name);
+            if case.share.is_none_or(|known| share.is_some_and(|share| share.classes > known.classes)) {
+                case.share = share.filter(|_| kernel.parts()[0] == lowered.source);
+            }
         }
         Ok(())
     }
@@ -179,7 +211,16 @@ impl Found {
             let (strategy, fours) = describe();
             let name = kernel.label().trim_start_matches("deeploss.").to_owned();
             let options = options(&kernel);
-            self.cases.push(Case { kernel, name, strategy, options, classes: vec![], calls: vec![], fours });
+            self.cases.push(Case {
+                kernel,
+                name,
+                strategy,
+                options,
+                classes: vec![],
+                calls: vec![],
+                fours,
+                share: None,
+            });
         }
         &mut self.cases[place]
     }

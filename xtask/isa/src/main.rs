@@ -4,6 +4,7 @@
 //! memory, occupancy and the final instructions. Nothing is executed. The driver reads which GPU to compile for when it starts,
 //! so each family is a process of its own.
 
+mod assembly;
 mod cases;
 mod family;
 mod radv;
@@ -192,5 +193,5 @@ fn compile(
     if asm {
         eprintln!("; {} {} {} {}\n{}", case.name, case.strategy, case.options, checks.name, compiled.assembly);
     }
-    Ok(report::Stats::new(&compiled))
+    Ok(report::Stats::new(&compiled, case.share))
 }

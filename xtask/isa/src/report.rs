@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::{fs, io};
 
+use crate::assembly::{Assembly, Kind, Share};
 use crate::family::FAMILIES;
 use crate::radv::Compiled;
 
@@ -64,10 +65,17 @@ stats! {
     barriers: "barriers",
     looped_barriers: "barriers in loops",
     instructions: "instructions",
+    vector: "VALU",
+    transcendental: "of them slow",
+    scalar: "SALU",
+    vector_of_100: "VALU for 100 classes",
+    widest_loads: "widest loads",
+    at_once: "at once",
 }
 
 impl Stats {
-    pub(crate) fn new(compiled: &Compiled) -> Self {
+    /// `share`: of a kernel over rows, for figures per class.
+    pub(crate) fn new(compiled: &Compiled, share: Option<Share>) -> Self {
         let of =
             |name: &str| compiled.statistics.iter().find(|(found, _)| found == name).map_or(0, |&(_, value)| value);
         let mut stats = Self {
@@ -81,16 +89,18 @@ impl Stats {
             instructions: of("Instructions"),
             ..Self::default()
         };
-        let lines: Vec<&str> = compiled.assembly.lines().map(str::trim).collect();
-        let looped = loops(&lines);
-        for (line, looped) in lines.iter().zip(looped) {
-            let mnemonic = line.split_whitespace().next().unwrap_or_default();
-            if mnemonic == "s_barrier" {
-                stats.barriers += 1;
-                stats.looped_barriers += u64::from(looped);
-            }
-            let Some((is_load, width)) = access(mnemonic) else { continue };
-            let (counted, in_loops) = match (is_load, width) {
+        let code = Assembly::new(&compiled.assembly);
+        stats.vector = code.count(Kind::Vector);
+        stats.transcendental = code.count(Kind::Transcendental);
+        stats.scalar = code.count(Kind::Scalar);
+        stats.vector_of_100 = share.map_or(0, |share| (100.0 * code.vector_per_class(share)).round() as u64);
+        (stats.at_once, stats.widest_loads) = code.loads_at_once();
+        for (line, _) in code.instructions().filter(|(_, mnemonic)| *mnemonic == "s_barrier") {
+            stats.barriers += 1;
+            stats.looped_barriers += u64::from(code.is_looped(line));
+        }
+        for access in code.accesses() {
+            let (counted, in_loops) = match (access.is_load, access.bytes) {
                 (true, 16) => (&mut stats.load16, None),
                 (true, 8) => (&mut stats.load8, None),
                 (true, 4) => (&mut stats.load4, Some(&mut stats.looped_load4)),
@@ -101,7 +111,7 @@ impl Stats {
                 (false, _) => (&mut stats.store2, None),
             };
             *counted += 1;
-            if let Some(in_loops) = in_loops.filter(|_| looped) {
+            if let Some(in_loops) = in_loops.filter(|_| code.is_looped_access(&access)) {
                 *in_loops += 1;
             }
         }
@@ -112,40 +122,6 @@ impl Stats {
     pub(crate) fn spills(&self) -> u64 {
         self.spilled_vgprs + self.spilled_sgprs + self.scratch
     }
-}
-
-/// Whether an instruction accesses a buffer per lane: true for a load, and the bytes (12 counts as 8). Two names each, of
-/// GFX9 and 10, and of GFX11. Values that are the same in all lanes come by scalar loads, which are not counted.
-fn access(mnemonic: &str) -> Option<(bool, u32)> {
-    let rest = mnemonic.strip_prefix("buffer_").or_else(|| mnemonic.strip_prefix("global_"))?;
-    let (is_load, width) = match rest.strip_prefix("load_") {
-        Some(width) => (true, width),
-        None => (false, rest.strip_prefix("store_")?),
-    };
-    let bytes = match width {
-        "dwordx4" | "b128" => 16,
-        "dwordx3" | "b96" | "dwordx2" | "b64" => 8,
-        "dword" | "b32" => 4,
-        _ => 2,
-    };
-    Some((is_load, bytes))
-}
-
-/// Which lines lie between a label and a later branch back to it.
-fn loops(lines: &[&str]) -> Vec<bool> {
-    let labels: HashMap<&str, usize> =
-        lines.iter().enumerate().filter_map(|(at, line)| Some((line.strip_suffix(':')?, at))).collect();
-    let mut looped = vec![false; lines.len()];
-    for (at, line) in lines.iter().enumerate() {
-        let mut words = line.split_whitespace();
-        let branches = words.next().is_some_and(|word| word.starts_with("s_cbranch") || word.starts_with("s_branch"));
-        let back =
-            words.next().filter(|_| branches).and_then(|label| labels.get(label)).filter(|&&target| target <= at);
-        if let Some(&target) = back {
-            looped[target..=at].fill(true);
-        }
-    }
-    looped
 }
 
 const TEXTS: &[&str] = &["kernel", "strategy", "options", "classes", "calls", "fours", "family", "checks"];
@@ -306,26 +282,26 @@ fn markdown(rows: &[Row]) -> String {
     groups.sort_by_key(|(_, strategy, _)| *strategy == "sum");
     let families: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
     let mut text = format!(
-        "Values for {}: of VGPRs, waves and instructions the least and the most, of everything else the most.\n\n\
+        "Values for {}: of VGPRs, waves, instructions and VALU the least and the most, of loads at once those of the \
+         kernel that waits soonest, of everything else the most.\n\n\
          | kernel | strategy | variants | VGPRs | SGPRs | waves | LDS | barriers | in loops | 4-byte ld, st in loops \
-         | spilled | scratch | instructions |\n\
-         |---|---|---:|---|---|---|---|---|---|---|---|---|---|\n",
+         | spilled | scratch | instructions | VALU per class | loads at once |\n\
+         |---|---|---:|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         families.join(" / ")
     );
     for (kernel, strategy, rows) in &groups {
-        let per_family = |pick: &dyn Fn(&Stats) -> u64, with_least: bool| {
+        let per_family = |cell: &dyn Fn(&[&Row]) -> String| {
             let of_family = |family: &&str| {
-                let values = || rows.iter().filter(|row| row.family == *family).map(|row| pick(&row.stats));
-                match (values().min(), values().max()) {
-                    (Some(least), Some(most)) if with_least && least < most => format!("{least}-{most}"),
-                    (_, most) => most.map_or("-".into(), |most| most.to_string()),
-                }
+                let own: Vec<&Row> = rows.iter().copied().filter(|row| row.family == *family).collect();
+                if own.is_empty() { "-".into() } else { cell(&own) }
             };
             let values: Vec<String> = families.iter().map(of_family).collect();
             if values.iter().all(|value| *value == values[0]) { values[0].clone() } else { values.join(" / ") }
         };
-        let span = |pick: &dyn Fn(&Stats) -> u64| per_family(pick, true);
-        let most = |pick: &dyn Fn(&Stats) -> u64| per_family(pick, false);
+        let span = |pick: fn(&Stats) -> u64| per_family(&|own| span(own, pick, u64::to_string));
+        let most = |pick: fn(&Stats) -> u64| {
+            per_family(&|own| own.iter().map(|row| pick(&row.stats)).max().unwrap_or(0).to_string())
+        };
         let variants = rows.iter().filter(|row| row.checks == rows[0].checks && row.family == rows[0].family).count();
         let narrow = if rows.iter().any(|row| row.fours) {
             let fours: Vec<&&Row> = rows.iter().filter(|row| row.fours).collect();
@@ -336,16 +312,18 @@ fn markdown(rows: &[Row]) -> String {
         };
         let _ = writeln!(
             text,
-            "| `{kernel}` | {strategy} | {variants} | {} | {} | {} | {} | {} | {} | {narrow} | {} | {} | {} |",
-            span(&|s| s.vgprs),
-            most(&|s| s.sgprs),
-            span(&|s| s.occupancy),
-            most(&|s| s.lds),
-            most(&|s| s.barriers),
-            most(&|s| s.looped_barriers),
-            most(&|s| s.spilled_vgprs + s.spilled_sgprs),
-            most(&|s| s.scratch),
-            span(&|s| s.instructions),
+            "| `{kernel}` | {strategy} | {variants} | {} | {} | {} | {} | {} | {} | {narrow} | {} | {} | {} | {} | {} |",
+            span(|s| s.vgprs),
+            most(|s| s.sgprs),
+            span(|s| s.occupancy),
+            most(|s| s.lds),
+            most(|s| s.barriers),
+            most(|s| s.looped_barriers),
+            most(|s| s.spilled_vgprs + s.spilled_sgprs),
+            most(|s| s.scratch),
+            span(|s| s.instructions),
+            per_family(&per_class),
+            per_family(&at_once),
         );
     }
     let findings = findings(rows);
@@ -355,9 +333,32 @@ fn markdown(rows: &[Row]) -> String {
     text + "\n"
 }
 
+/// The least and the most of some rows.
+fn span(rows: &[&Row], pick: impl Fn(&Stats) -> u64, text: impl Fn(&u64) -> String) -> String {
+    let values = || rows.iter().map(|row| pick(&row.stats));
+    let [least, most] = [values().min(), values().max()].map(|value| text(&value.unwrap_or(0)));
+    if least == most { most } else { format!("{least}-{most}") }
+}
+
+/// Vector instructions per class, of the kernels over rows.
+fn per_class(rows: &[&Row]) -> String {
+    if rows.iter().all(|row| row.stats.vector_of_100 == 0) {
+        return "-".into();
+    }
+    span(rows, |stats| stats.vector_of_100, |count| format!("{:.1}", *count as f64 / 100.0))
+}
+
+/// How many of a row's loads come before the first wait for one of them, where that is the smallest part.
+fn at_once(rows: &[&Row]) -> String {
+    let part = |stats: &Stats| stats.at_once * 1000 / stats.widest_loads;
+    let loading = rows.iter().filter(|row| row.stats.vector_of_100 > 0 && row.stats.widest_loads > 0);
+    let least = loading.min_by_key(|row| part(&row.stats));
+    least.map_or("-".into(), |row| format!("{} of {}", row.stats.at_once, row.stats.widest_loads))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Compiled, KNOWN_SPILLS, Row, Stats, complaints};
+    use super::{Compiled, KNOWN_SPILLS, Row, Stats, at_once, complaints, per_class};
 
     #[test]
     fn accesses_are_counted_by_width_and_by_loop() {
@@ -375,7 +376,7 @@ mod tests {
             buffer_store_short v1, v0, s[8:11], 0 offen
             s_barrier";
         let statistics = vec![("VGPRs".into(), 24), ("Spilled SGPRs".into(), 3)];
-        let stats = Stats::new(&Compiled { statistics, assembly: assembly.into() });
+        let stats = Stats::new(&Compiled { statistics, assembly: assembly.into() }, None);
         assert_eq!((stats.vgprs, stats.spills()), (24, 3));
         assert_eq!((stats.load16, stats.load8, stats.load4, stats.looped_load4), (1, 0, 2, 1));
         assert_eq!((stats.store16, stats.store8, stats.store4, stats.store2), (0, 1, 0, 1));
@@ -395,6 +396,20 @@ mod tests {
         assert_eq!(complaints(&[row(kernel, 0), row(kernel, 1), row("nll.rows", 0)]), [""; 0]);
         assert_eq!(complaints(&[row("nll.rows", 1), row("nll.rows", 2)]).len(), 1);
         assert_eq!(complaints(&[row(kernel, 0)]).len(), 1);
+    }
+
+    #[test]
+    fn rows_are_summed_up_by_their_span_and_by_the_one_that_waits_soonest() {
+        let row = |vector_of_100, at_once| Row {
+            stats: Stats { vector_of_100, at_once, widest_loads: 8, ..Stats::default() },
+            ..Row::default()
+        };
+        let rows = [row(2580, 8), row(3551, 2), row(2580, 8)];
+        let rows: Vec<&Row> = rows.iter().collect();
+        assert_eq!((per_class(&rows).as_str(), at_once(&rows).as_str()), ("25.8-35.5", "2 of 8"));
+        assert_eq!((per_class(&rows[..1]).as_str(), at_once(&rows[..1]).as_str()), ("25.8", "8 of 8"));
+        let sum = [&Row::default()];
+        assert_eq!((per_class(&sum), at_once(&sum)), ("-".into(), "-".into()));
     }
 
     #[test]

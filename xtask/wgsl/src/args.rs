@@ -22,7 +22,7 @@ usage: cargo xtask wgsl LOSS SHAPE [options]   print each dispatch of one call: 
   --want W        outputs, joined by +: loss, grad, grad_input2, grad_target, stats (default loss+grad)
   --with T        further tensors that are given, joined by +: grad_output, sample_weight, ignore_mask
   --dtype T[,T]   storage of the input and its gradient (default the same): f32 (default), f16, bf16
-  --strategy S    thread, tile:ROWS, subgroup:LANES, workgroup:LANES, kept:LANES, split:LANESxPARTS (default the plan's)
+  --strategy S    thread, tile:ROWS, staged, lanes:LANESxHELD, split:LANESxPARTS (default the plan's)
   --facts NAME    the device that is planned for, by its name in --list (default webgpu)
   --only LOSS,..  with --all, the plans of these losses
   --dispatch K    this dispatch alone, from 1: a file that a compiler takes as it is

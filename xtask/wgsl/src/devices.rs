@@ -100,6 +100,12 @@ impl Device {
         facts.name = self.name.into();
         facts.is_cpu = self.is_cpu;
         facts.subgroup = self.subgroup;
+        // As seen on every device that has been asked so far.
+        if let Some((smallest, _)) = self.subgroup {
+            facts.proven.subgroup_lanes = smallest.min(32);
+            (facts.proven.exp2, facts.proven.fma, facts.proven.opaque) = (true, true, true);
+            (facts.proven.unpack_f16, facts.proven.pack_f16) = (true, true);
+        }
         facts.int64 = self.int64;
         match self.limits {
             Limits::Minimum => {}
