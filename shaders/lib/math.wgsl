@@ -61,10 +61,6 @@ fn log1p_series4(f: vec4<f32>) -> vec4<f32> {
     return 2.0 * s + 2.0 * s * (z * p);
 }
 
-fn log1p_series(f: f32) -> f32 {
-    return log1p_series4(vec4<f32>(f)).x;
-}
-
 // log(1 + f) for f in [0, 1] without a division: f + f^2 p(f), 1.5e-7 relative. p follows from the polynomial of degree 9 whose largest
 // relative error is least: 4.7e-9.
 fn log1p_unit(f: f32) -> f32 {

@@ -40,10 +40,6 @@ fn run_sum_join(sum: RunSum) -> RunSum {
     return RunSum(0.0, group_sum(run_sum_value(run_sum_close(sum))), 0.0);
 }
 
-fn largest4(v: vec4<f32>) -> f32 {
-    return max(max(v.x, v.y), max(v.z, v.w));
-}
-
 fn sum4(v: vec4<f32>) -> f32 {
     return (v.x + v.y) + (v.z + v.w);
 }

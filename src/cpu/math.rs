@@ -182,7 +182,7 @@ fn exp_series(h: f32) -> (f32, u32) {
 }
 
 /// log(1 + f) for f in [-0.3, 0.5]: 2 atanh s with s = f / (2 + f), which is f - s (f - s^2 p(s^2)), with the
-/// polynomial of log1p_series in lib/math.wgsl, doubled. The last difference leaves f its digits.
+/// polynomial of log1p_series4 in lib/math.wgsl, doubled. The last difference leaves f its digits.
 #[inline(always)]
 fn log_near_one(f: f32) -> f32 {
     let s = f / (2.0 + f);
