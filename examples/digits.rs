@@ -157,7 +157,7 @@ impl Call {
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("digits.step") });
         self.prepared.record(&mut encoder, &buffers)?;
         let outputs = [self.loss.as_entire_buffer_binding(), self.grad.as_entire_buffer_binding()];
-        let readback = self.prepared.read(&mut encoder, &outputs);
+        let readback = self.prepared.read(&mut encoder, &outputs)?;
         queue.submit([encoder.finish()]);
         let parts = readback.wait()?;
         let loss: Vec<f32> = bytemuck::pod_collect_to_vec(&parts[0]);

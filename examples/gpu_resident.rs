@@ -113,7 +113,7 @@ fn train() -> Result<()> {
         descend.record(&mut encoder);
         encoder.copy_buffer_to_buffer(&loss, 0, &losses, 4 * step as u64, 4);
     }
-    let readback = prepared.read(&mut encoder, &[losses.as_entire_buffer_binding(), w.as_entire_buffer_binding()]);
+    let readback = prepared.read(&mut encoder, &[losses.as_entire_buffer_binding(), w.as_entire_buffer_binding()])?;
     queue.submit([encoder.finish()]);
     let parts = readback.wait()?;
     let losses: Vec<f32> = bytemuck::pod_collect_to_vec(&parts[0]);

@@ -27,6 +27,8 @@ pub struct AdapterFacts {
     pub f16: bool,
     /// The device was made with `Features::SHADER_INT64`.
     pub int64: bool,
+    /// Largest buffer in bytes.
+    pub max_buffer: u64,
     /// Largest storage binding in bytes.
     pub max_binding: u64,
     /// Storage bindings that one shader stage may use.
@@ -121,6 +123,7 @@ impl AdapterFacts {
             subgroup: None,
             f16: features.contains(wgpu::Features::SHADER_F16),
             int64: features.contains(wgpu::Features::SHADER_INT64),
+            max_buffer: limits.max_buffer_size,
             max_binding: limits.max_storage_buffer_binding_size,
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
             offset_alignment: u64::from(limits.min_storage_buffer_offset_alignment),
@@ -141,7 +144,12 @@ impl AdapterFacts {
     /// Neighbouring lanes that may shuffle: a power of two from 4 to 32, where that is proven.
     #[must_use]
     pub fn shuffled(&self) -> Option<u32> {
-        Some(self.proven.subgroup_lanes).filter(|&lanes| lanes >= 4)
+        Some(self.proven.subgroup_lanes).filter(|lanes| (4..=32).contains(lanes) && lanes.is_power_of_two())
+    }
+
+    /// [`offset_alignment`](Self::offset_alignment) as it can be on a device: a power of two, and no less than WebGPU allows.
+    pub(crate) fn alignment(&self) -> u64 {
+        self.offset_alignment.clamp(32, 1 << 16).next_power_of_two()
     }
 
     /// Facts of a device, as it was created: a feature that the adapter has but the device was not made with does not count.

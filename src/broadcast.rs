@@ -1,6 +1,7 @@
 //! Shapes and strides of tensors that broadcast against each other.
 
 use crate::error::Error;
+use crate::problem::check_size;
 
 /// A tensor that broadcasts against others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +80,7 @@ impl Broadcast {
                 }
             }
         }
+        check_size("input", &shape)?;
         // Merge neighbouring dimensions that every tensor either has or stretches; drop those of size 1.
         let has = |axis: usize| -> Vec<bool> {
             shapes.iter().map(|(_, s)| s.is_none_or(|s| padded(s)[axis] == shape[axis])).collect()

@@ -87,6 +87,9 @@ pub enum Error {
         /// What was given.
         got: String,
     },
+    /// A readback was waited for whose commands are on no queue: what it would read has not been computed.
+    #[error("the readback was not submitted; submit the encoder that it was recorded into, then wait for it")]
+    NotSubmitted,
     /// Valid, but beyond what this adapter or this version can do.
     #[error("{what} is not supported: {why}; {instead}")]
     Unsupported {
@@ -202,6 +205,7 @@ impl Error {
                 | Self::Invalid { .. }
                 | Self::Missing { .. }
                 | Self::Buffer { .. }
+                | Self::NotSubmitted
         )
     }
 }

@@ -58,7 +58,7 @@
 //!     // ... the forward pass ...
 //!     prepared.record(&mut encoder, &buffers)?;
 //!     // ... the backward pass ...
-//!     let readback = prepared.read(&mut encoder, &[loss.as_entire_buffer_binding()]);
+//!     let readback = prepared.read(&mut encoder, &[loss.as_entire_buffer_binding()])?;
 //!     queue.submit([encoder.finish()]);
 //!     let bytes = &readback.wait()?[0];                    // optional, and in async code: readback.resolve().await
 //!     Ok(f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
@@ -168,7 +168,7 @@ pub mod internals {
     #[cfg(feature = "host")]
     pub use crate::cpu::CpuReference;
     pub use crate::lowered::{Checked, Denominator, ItemLayout, Layout, Lowered, RowLayout, RowTargets, WeightSource};
-    pub use crate::plan::{Bind, Dispatch, TensorId};
+    pub use crate::plan::{Bind, Dispatch, DispatchParams, TensorId};
     pub use crate::problem::RowShape;
     pub use crate::sample::Rng;
     #[cfg(feature = "host")]

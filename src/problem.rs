@@ -196,6 +196,29 @@ impl Problem {
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
+
+    /// All tensors have sizes that can be computed with.
+    pub(crate) fn check_sizes(&self) -> Result<(), Error> {
+        check_size("input", &self.shape)?;
+        check_size("target", self.target_shape.as_deref().unwrap_or_default())?;
+        check_size("input2", self.input2_shape.as_deref().unwrap_or_default())
+    }
+}
+
+/// Elements that a tensor may have: so few that no size in bytes, no multiple of it and no sum of some of them overflows.
+const MAX_ELEMENTS: usize = usize::MAX >> 5;
+
+/// A shape has no more than [`MAX_ELEMENTS`]. A dimension of 0 does not hide the others: products of some of them are formed too.
+pub(crate) fn check_size(argument: &'static str, shape: &[usize]) -> Result<(), Error> {
+    let elements = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size.max(1)));
+    match elements {
+        Some(elements) if elements <= MAX_ELEMENTS => Ok(()),
+        _ => Err(Error::Shape {
+            argument,
+            expected: format!("at most 2^{} elements", MAX_ELEMENTS.ilog2() + 1),
+            got: format!("{shape:?}"),
+        }),
+    }
 }
 
 /// An input as rows of classes: element (n, c, d) is at `(n * classes + c) * inner + d`, row (n, d) is item `n * inner

@@ -210,10 +210,13 @@ use blocking::on_gpu;
 #[cfg(all(feature = "host", not(target_arch = "wasm32")))]
 mod blocking {
     use ndarray::{ArrayD, IxDyn};
-    use wgpu::{Buffer, BufferUsages, Device};
+    use wgpu::{Buffer, BufferUsages};
 
     use super::{ArrayViewD, Context, Error, Loss, Lowered, Output, Prepared, Storage, Target, Tensors};
-    use crate::gpu::prepared::{Buffers, filled_buffer};
+    use crate::gpu::Gpu;
+    use crate::gpu::faults::checked;
+    use crate::gpu::prepared::Buffers;
+    use crate::gpu::transfer::{PIECE, Upload, append, download, room_for};
     use crate::lowered::ignore_code;
     use crate::plan::TensorId;
     use crate::problem::{Dtype, Want};
@@ -227,78 +230,146 @@ mod blocking {
         tensors: &Tensors<'_, X>,
     ) -> Result<Output<X>, Error> {
         let gpu = ctx.require_gpu()?;
-        let uploads = uploads(&gpu.device, loss, tensors);
+        let call = Call { gpu, prepared };
+        let uploads = checked(&gpu.device, "the inputs of a call", || call.uploads(loss, tensors))??;
         let input2 = tensors.input2.as_ref().map(|x| x.shape()).unwrap_or_default();
-        let output = |tensor, wanted, shape: &[usize], dtype| {
-            OutputBuffer::new(&gpu.device, tensor, tensors.want.contains(wanted), shape, dtype)
-        };
-        let outputs = [
-            output(TensorId::Loss, Want::LOSS, &lowered.loss_shape, Dtype::F32),
-            output(TensorId::GradInput, Want::GRAD, tensors.input.shape(), X::DTYPE),
-            output(TensorId::GradInput2, Want::GRAD_INPUT2, input2, Dtype::F32),
-            output(TensorId::GradTarget, Want::GRAD_TARGET, &lowered.target_shape, Dtype::F32),
-            output(TensorId::Stats, Want::STATS, &[lowered.items(), 4], Dtype::F32),
-        ];
+        let outputs = checked(&gpu.device, "the outputs of a call", || {
+            let output = |tensor, wanted, shape: &[usize], dtype| {
+                OutputBuffer::new(gpu, tensor, tensors.want.contains(wanted), shape, dtype)
+            };
+            [
+                output(TensorId::Loss, Want::LOSS, &lowered.loss_shape, Dtype::F32),
+                output(TensorId::GradInput, Want::GRAD, tensors.input.shape(), X::DTYPE),
+                output(TensorId::GradInput2, Want::GRAD_INPUT2, input2, Dtype::F32),
+                output(TensorId::GradTarget, Want::GRAD_TARGET, &lowered.target_shape, Dtype::F32),
+                output(TensorId::Stats, Want::STATS, &[lowered.items(), 4], Dtype::F32),
+            ]
+        })?;
+        let written = || outputs.iter().filter_map(|output| output.buffer.as_ref());
         let buffers = Buffers::from_fn(|tensor| {
             let upload = uploads.iter().find(|(id, _)| *id == tensor).map(|(_, buffer)| buffer);
             let output =
                 outputs.iter().find(|output| output.tensor == tensor).and_then(|output| output.buffer.as_ref());
             upload.or(output).map(Buffer::as_entire_buffer_binding)
         });
-        let mut encoder =
-            gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("deeploss.evaluate") });
-        prepared.record(&mut encoder, &buffers)?;
-        let written = outputs.iter().filter_map(|output| output.buffer.as_ref());
-        let readback = prepared.read(&mut encoder, &written.map(Buffer::as_entire_buffer_binding).collect::<Vec<_>>());
-        gpu.queue.submit([encoder.finish()]);
+        // Small results come back with the call itself.
+        let at_once = written().map(Buffer::size).sum::<u64>() <= PIECE;
+        let ranges: Vec<_> = written().filter(|_| at_once).map(Buffer::as_entire_buffer_binding).collect();
+        let readback = checked(&gpu.device, "a call", || {
+            let descriptor = wgpu::CommandEncoderDescriptor { label: Some("deeploss.evaluate") };
+            let mut encoder = gpu.device.create_command_encoder(&descriptor);
+            prepared.record(&mut encoder, &buffers)?;
+            let readback = prepared.read(&mut encoder, &ranges);
+            gpu.queue.submit([encoder.finish()]);
+            readback
+        })??;
         let mut parts = readback.wait()?.into_iter();
-        let [loss, grad_input, grad_input2, grad_target, stats] = &outputs;
+        // Large ones need the memory that the inputs took.
+        drop(uploads);
+        let mut part = || parts.next();
+        let [loss, grad_input, grad_input2, grad_target, stats] = outputs;
         Ok(Output {
-            loss: loss.array(&mut parts)?,
-            grad_input: grad_input.array(&mut parts)?,
-            grad_input2: grad_input2.array(&mut parts)?,
-            grad_target: grad_target.array(&mut parts)?,
-            stats: stats.array(&mut parts)?.map(|words| row_stats(&words, &lowered.item_shape)),
+            loss: call.array(loss, &mut part)?,
+            grad_input: call.array(grad_input, &mut part)?,
+            grad_input2: call.array(grad_input2, &mut part)?,
+            grad_target: call.array(grad_target, &mut part)?,
+            stats: call.array(stats, &mut part)?.map(|words| row_stats(&words, &lowered.item_shape)),
         })
     }
 
-    /// The given tensors on the device.
-    fn uploads<X: Storage, L: Loss + ?Sized>(
-        device: &Device,
-        loss: &L,
-        tensors: &Tensors<'_, X>,
-    ) -> Vec<(TensorId, Buffer)> {
-        let upload = |tensor: TensorId, bytes: &[u8]| {
-            (tensor, filled_buffer(device, tensor.name(), bytes, BufferUsages::STORAGE))
-        };
-        let target = match &tensors.target {
-            Target::Indices(labels) => {
-                // In range by now, or ignored.
-                let codes: Vec<i32> =
-                    labels.iter().map(|&v| if loss.ignores(v) { ignore_code(v) } else { v as i32 }).collect();
-                upload(TensorId::Target, bytemuck::cast_slice(&codes))
-            }
-            Target::Values(values) => dense(values, |bytes| upload(TensorId::Target, bytes)),
-        };
-        let mut uploads = vec![dense(&tensors.input, |bytes| upload(TensorId::Input, bytes)), target];
-        for (tensor, values) in [
-            (TensorId::Input2, &tensors.input2),
-            (TensorId::SampleWeight, &tensors.sample_weight),
-            (TensorId::GradOutput, &tensors.grad_output),
-        ] {
-            uploads.extend(values.as_ref().map(|values| dense(values, |bytes| upload(tensor, bytes))));
-        }
-        uploads.extend(tensors.ignore_mask.as_ref().map(|mask| {
-            let words: Vec<u32> = mask.iter().map(|&ignored| u32::from(ignored)).collect();
-            upload(TensorId::IgnoreMask, bytemuck::cast_slice(&words))
-        }));
-        uploads
+    /// A host call on its way through the device.
+    struct Call<'a> {
+        gpu: &'a Gpu,
+        prepared: &'a Prepared,
     }
 
-    /// A tensor's elements, densely packed.
-    fn dense<X: Storage, T>(values: &ArrayViewD<'_, X>, take: impl FnOnce(&[u8]) -> T) -> T {
-        let dense = values.as_standard_layout();
-        take(dense.as_slice().map(bytemuck::cast_slice).unwrap_or_default())
+    impl Call<'_> {
+        /// The given tensors on the device.
+        fn uploads<X: Storage, L: Loss + ?Sized>(
+            &self,
+            loss: &L,
+            tensors: &Tensors<'_, X>,
+        ) -> Result<Vec<(TensorId, Buffer)>, Error> {
+            let mut uploads = vec![self.dense(TensorId::Input, &tensors.input)?];
+            uploads.push(match &tensors.target {
+                Target::Indices(labels) => {
+                    // In range by now, or ignored.
+                    let code = |&label: &i64| if loss.ignores(label) { ignore_code(label) } else { label as i32 };
+                    self.words(TensorId::Target, labels.len(), labels.iter().map(code))?
+                }
+                Target::Values(values) => self.dense(TensorId::Target, values)?,
+            });
+            for (tensor, values) in [
+                (TensorId::Input2, &tensors.input2),
+                (TensorId::SampleWeight, &tensors.sample_weight),
+                (TensorId::GradOutput, &tensors.grad_output),
+            ] {
+                if let Some(values) = values {
+                    uploads.push(self.dense(tensor, values)?);
+                }
+            }
+            if let Some(mask) = &tensors.ignore_mask {
+                let words = mask.iter().map(|&ignored| u32::from(ignored));
+                uploads.push(self.words(TensorId::IgnoreMask, mask.len(), words)?);
+            }
+            Ok(uploads)
+        }
+
+        /// A tensor of words that are made of something else.
+        fn words<T: bytemuck::Pod>(
+            &self,
+            tensor: TensorId,
+            count: usize,
+            words: impl Iterator<Item = T>,
+        ) -> Result<(TensorId, Buffer), Error> {
+            let buffer = self.buffer(tensor, Dtype::F32.bytes(count));
+            Upload::to(self.gpu, &buffer).values(words)?;
+            Ok((tensor, buffer))
+        }
+
+        /// A tensor's elements, densely packed.
+        fn dense<X: Storage>(&self, tensor: TensorId, values: &ArrayViewD<'_, X>) -> Result<(TensorId, Buffer), Error> {
+            let buffer = self.buffer(tensor, X::DTYPE.bytes(values.len()));
+            let upload = Upload::to(self.gpu, &buffer);
+            match values.as_slice() {
+                Some(values) => upload.bytes(bytemuck::cast_slice(values))?,
+                None => upload.values(values.iter().copied())?,
+            }
+            Ok((tensor, buffer))
+        }
+
+        fn buffer(&self, tensor: TensorId, size: u64) -> Buffer {
+            self.gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(tensor.name()),
+                size: size.max(4),
+                usage: BufferUsages::STORAGE | BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        }
+
+        /// An output, which takes the next `part` if the call brought its results along.
+        fn array<X: Storage>(
+            &self,
+            output: OutputBuffer,
+            part: &mut impl FnMut() -> Option<Vec<u8>>,
+        ) -> Result<Option<ArrayD<X>>, Error> {
+            if !output.is_wanted {
+                return Ok(None);
+            }
+            let count = output.shape.iter().product();
+            let values = match output.buffer.as_ref().map(|buffer| (buffer, part())) {
+                None => Vec::new(),
+                Some((_, Some(bytes))) => {
+                    let mut values = room_for(count)?;
+                    append(&mut values, &bytes, count);
+                    values
+                }
+                Some((buffer, None)) => download(self.gpu, self.prepared, buffer, count)?,
+            };
+            ArrayD::from_shape_vec(IxDyn(&output.shape), values).map(Some).map_err(|e| {
+                Error::device_caused(format!("readback of {} {:?}", output.tensor.name(), output.shape), e)
+            })
+        }
     }
 
     /// Rows of four words: two floats, two integers.
@@ -325,10 +396,10 @@ mod blocking {
     }
 
     impl OutputBuffer {
-        fn new(device: &Device, tensor: TensorId, is_wanted: bool, shape: &[usize], dtype: Dtype) -> Self {
+        fn new(gpu: &Gpu, tensor: TensorId, is_wanted: bool, shape: &[usize], dtype: Dtype) -> Self {
             let size = dtype.bytes(shape.iter().product());
             let buffer = (is_wanted && size > 0).then(|| {
-                device.create_buffer(&wgpu::BufferDescriptor {
+                gpu.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some(tensor.name()),
                     size,
                     usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC,
@@ -336,19 +407,6 @@ mod blocking {
                 })
             });
             Self { tensor, shape: shape.to_vec(), is_wanted, buffer }
-        }
-
-        fn array<X: Storage>(&self, parts: &mut impl Iterator<Item = Vec<u8>>) -> Result<Option<ArrayD<X>>, Error> {
-            if !self.is_wanted {
-                return Ok(None);
-            }
-            let bytes = if self.buffer.is_some() { parts.next().unwrap_or_default() } else { Vec::new() };
-            let mut values: Vec<X> = bytemuck::pod_collect_to_vec(&bytes);
-            // The last word of 16-bit elements may be half empty.
-            values.truncate(self.shape.iter().product());
-            ArrayD::from_shape_vec(IxDyn(&self.shape), values)
-                .map(Some)
-                .map_err(|e| Error::device_caused(format!("readback of {} {:?}", self.tensor.name(), self.shape), e))
         }
     }
 }

@@ -191,7 +191,7 @@ impl Ready {
         }
         prepared.record(&mut encoder, &self.resident.buffers())?;
         let (rows, ranges): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let readback = prepared.read(&mut encoder, &ranges);
+        let readback = prepared.read(&mut encoder, &ranges)?;
         bench.queue.submit([encoder.finish()]);
         for (rows, bytes) in rows.into_iter().zip(readback.wait()?) {
             match rows {

@@ -14,6 +14,7 @@ struct DispatchParams {
     parts: u32,         // of a split row
     start: u32,         // the first row of this dispatch within its band
     ignore: vec4<i32>,  // ignored targets; unused places repeat the first
+    base: u32,          // elements before those of this dispatch's band in what is bound of a tensor with a value per class
 }
 
 @group(0) @binding(0) var<uniform> u: Uniforms;
@@ -35,5 +36,5 @@ fn class_count() -> u32 {
 // The row's element of class 0 in the tensors of a band.
 fn row_start(row_in_band: u32) -> u32 {
     let n = row_in_band / u.dispatch.inner;
-    return n * u.dispatch.classes * u.dispatch.inner + (row_in_band - n * u.dispatch.inner);
+    return u.dispatch.base + n * u.dispatch.classes * u.dispatch.inner + (row_in_band - n * u.dispatch.inner);
 }

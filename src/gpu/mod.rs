@@ -1,9 +1,12 @@
 //! What runs on a device: pipelines, prepared calls, readback. Names no loss.
 
+pub(crate) mod faults;
 pub(crate) mod pipeline;
 pub(crate) mod prepared;
 pub(crate) mod prove;
 pub(crate) mod readback;
+#[cfg(all(feature = "host", not(target_arch = "wasm32")))]
+pub(crate) mod transfer;
 
 use std::sync::Arc;
 

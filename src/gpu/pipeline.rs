@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::faults::checked;
 use crate::error::Error;
 use crate::wgsl::locate;
 use crate::wgsl::variant::Kernel;
@@ -73,8 +74,15 @@ impl Pipelines {
 
 fn compile(device: &wgpu::Device, kernel: Kernel, uniform_bytes: usize, checks: bool) -> Result<Compiled, Error> {
     let label = kernel.label();
-    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let module = create_module(device, kernel, &label, checks);
+    let made = checked(device, &label, || make(device, kernel, &label, uniform_bytes, checks));
+    made.map_err(|error| match error {
+        Error::Device { what, source } => Error::Device { what: explain(kernel, &what), source },
+        other => other,
+    })
+}
+
+fn make(device: &wgpu::Device, kernel: Kernel, label: &str, uniform_bytes: usize, checks: bool) -> Compiled {
+    let module = create_module(device, kernel, label, checks);
     let entry = |binding, ty, size| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
@@ -86,16 +94,16 @@ fn compile(device: &wgpu::Device, kernel: Kernel, uniform_bytes: usize, checks: 
         entry(binding.slot, wgpu::BufferBindingType::Storage { read_only: !binding.written }, binding.stride)
     }));
     let layout =
-        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
+        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(&label),
+        label: Some(label),
         bind_group_layouts: &[Some(&layout)],
         immediate_size: 0,
     });
     let constants: Vec<(&str, f64)> =
         kernel.constants().into_iter().map(|(name, value)| (name, f64::from(value))).collect();
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(&label),
+        label: Some(label),
         layout: Some(&pipeline_layout),
         module: &module,
         entry_point: Some(kernel.entry()),
@@ -106,15 +114,7 @@ fn compile(device: &wgpu::Device, kernel: Kernel, uniform_bytes: usize, checks: 
         },
         cache: None,
     });
-    // On the web the scope resolves later; there an invalid pipeline surfaces as the device's own error.
-    #[cfg(not(target_arch = "wasm32"))]
-    if let Some(error) = pollster::block_on(scope.pop()) {
-        let what = format!("{label}: {}", explain(kernel, &error.to_string()));
-        return Err(Error::device_caused(what, error));
-    }
-    #[cfg(target_arch = "wasm32")]
-    drop(scope);
-    Ok(Compiled { pipeline, layout, label })
+    Compiled { pipeline, layout, label: label.to_owned() }
 }
 
 /// With wgpu's runtime checks, or without the counters that it adds to every loop so that none is endless. Bounds and divisions stay

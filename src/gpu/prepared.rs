@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Gpu;
+use super::faults::checked;
 use super::pipeline::Compiled;
-use super::readback::Readback;
+use super::readback::{Readback, size_of_range};
 use crate::error::Error;
 use crate::lowered::{Lowered, WeightSource};
 use crate::plan::tensor_id::caller_tensors;
@@ -71,6 +72,10 @@ pub struct Bound {
 impl Prepared {
     pub(crate) fn new(gpu: &Arc<Gpu>, checks: bool, lowered: &Lowered, plan: Plan) -> Result<Self, Error> {
         log::debug!("deeploss prepared a call:\n{plan}");
+        checked(&gpu.device, "a prepared call", || Self::make(gpu, checks, lowered, plan))?
+    }
+
+    fn make(gpu: &Arc<Gpu>, checks: bool, lowered: &Lowered, plan: Plan) -> Result<Self, Error> {
         let compile = |dispatch: &crate::plan::Dispatch| {
             gpu.pipelines.get(&gpu.device, dispatch.kernel, dispatch.uniforms.len(), checks)
         };
@@ -110,6 +115,11 @@ impl Prepared {
         self.own.iter().find(|(t, _)| *t == tensor).map(|(_, buffer)| buffer)
     }
 
+    /// Whether the call takes this tensor from the caller: it was prepared with it, and does not have it already.
+    pub(crate) fn takes(&self, tensor: TensorId) -> bool {
+        self.plan.takes(tensor) && self.own(tensor).is_none()
+    }
+
     /// What will run.
     #[must_use]
     pub fn plan(&self) -> &Plan {
@@ -126,7 +136,7 @@ impl Prepared {
     /// Records the call's dispatches, and nothing else: no submit, no poll, no readback.
     ///
     /// # Errors
-    /// [`Error::Missing`] or [`Error::Buffer`], before anything is recorded.
+    /// As [`Prepared::bind`], before anything is recorded.
     pub fn record(&self, encoder: &mut wgpu::CommandEncoder, buffers: &Buffers<'_>) -> Result<(), Error> {
         self.bind(buffers)?.record(encoder);
         Ok(())
@@ -135,18 +145,30 @@ impl Prepared {
     /// Checks the buffers and makes the bind groups once, for buffers that stay the same over many steps.
     ///
     /// # Errors
-    /// [`Error::Missing`] or [`Error::Buffer`].
+    /// [`Error::Missing`], [`Error::Buffer`]: what does not fit; [`Error::Value`] of a tensor that the call was not prepared with;
+    /// [`Error::Device`] if the device refuses a buffer (destroyed, or of another device), or is lost. Of another *instance* of wgpu a
+    /// buffer cannot be told from one of this.
     pub fn bind(&self, buffers: &Buffers<'_>) -> Result<Bound, Error> {
-        for &(tensor, size) in self.plan.sizes() {
-            if size > 0 && self.own(tensor).is_none() {
-                check(tensor.name(), buffers.get(tensor), size, self.gpu.facts.offset_alignment)?;
+        for &tensor in TensorId::OF_CALLER {
+            let needed = self.plan.size_of(tensor);
+            match buffers.get(tensor) {
+                Some(_) if !self.takes(tensor) => return Err(unexpected(tensor)),
+                given if self.takes(tensor) && needed > 0 => {
+                    check(tensor.name(), given, needed, self.gpu.facts.offset_alignment)?;
+                }
+                _ => {}
             }
         }
         for &(tensor, _) in self.plan.sizes().iter().filter(|(tensor, _)| tensor.is_output()) {
             self.check_apart(tensor, buffers)?;
         }
-        let groups = self
-            .plan
+        let groups = checked(&self.gpu.device, "binding the tensors of a call", || self.groups(buffers))?;
+        Ok(Bound { plan: self.plan.clone(), pipelines: self.pipelines.clone(), groups })
+    }
+
+    /// The bind group of each dispatch.
+    fn groups(&self, buffers: &Buffers<'_>) -> Vec<wgpu::BindGroup> {
+        self.plan
             .dispatches()
             .iter()
             .zip(self.pipelines.iter())
@@ -170,8 +192,7 @@ impl Prepared {
                     entries: &entries,
                 })
             })
-            .collect();
-        Ok(Bound { plan: self.plan.clone(), pipelines: self.pipelines.clone(), groups })
+            .collect()
     }
 
     /// wgpu tracks whole buffers: one dispatch cannot read and write the same one. Two outputs may share a buffer, but no bytes.
@@ -211,7 +232,16 @@ impl Prepared {
 
     /// Records copies of the given GPU tensors, and of the status, into staging memory: await the result (or
     /// [`Readback::wait`]) after submitting. A status that tells of invalid items becomes [`Error::Invalid`].
-    pub fn read(&self, encoder: &mut wgpu::CommandEncoder, tensors: &[wgpu::BufferBinding<'_>]) -> Readback {
+    ///
+    /// # Errors
+    /// [`Error::Buffer`] of a range that cannot be copied: its buffer lacks the usage `COPY_SRC`, it does not lie within its buffer, or
+    /// is not made of whole words of four bytes; [`Error::Device`] as of [`Prepared::bind`].
+    pub fn read(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        tensors: &[wgpu::BufferBinding<'_>],
+    ) -> Result<Readback, Error> {
+        tensors.iter().enumerate().try_for_each(|(place, range)| check_copy(place, range))?;
         let status = self.plan.checked().zip(self.own(TensorId::Work)).map(|(checked, work)| {
             let size = wgpu::BufferSize::new(4 * STATUS_WORDS);
             (checked, wgpu::BufferBinding { buffer: work, offset: 4 * STATUS_AT, size })
@@ -264,6 +294,43 @@ fn check(
             format!("{size} bytes from its offset on"),
             format!("{available} bytes (buffer of {}, offset {})", given.buffer.size(), given.offset),
         );
+    }
+    Ok(())
+}
+
+/// The error of a tensor that the call does not take, with the method that makes one which does.
+fn unexpected(tensor: TensorId) -> Error {
+    let without = match tensor {
+        TensorId::Input2 => "a loss of two inputs",
+        TensorId::Weight => "`weight_from_buffer` of the loss",
+        TensorId::PosWeight => "`pos_weight_from_buffer` of the loss",
+        TensorId::IgnoreMask => "`Problem::with_ignore_mask`",
+        TensorId::SampleWeight => "`Problem::with_sample_weight`",
+        TensorId::GradOutput => "`Problem::with_grad_output`",
+        TensorId::Loss => "`Want::LOSS` in `Problem::wants`",
+        TensorId::GradInput => "`Want::GRAD` in `Problem::wants`",
+        TensorId::GradInput2 => "`Want::GRAD_INPUT2` in `Problem::wants`",
+        TensorId::GradTarget => "`Want::GRAD_TARGET` in `Problem::wants`",
+        TensorId::Stats => "`Want::STATS` in `Problem::wants`",
+        _ => "it",
+    };
+    Error::value(tensor.name(), format!("none, because the call was prepared without {without}"), "a buffer")
+}
+
+/// A range that is to be copied to the host.
+fn check_copy(place: usize, range: &wgpu::BufferBinding<'_>) -> Result<(), Error> {
+    let (offset, size, whole) = (range.offset, size_of_range(range), range.buffer.size());
+    let fail = |expected: &str, got: String| {
+        Err(Error::Buffer { argument: "tensors", expected: expected.into(), got: format!("{got} in range {place}") })
+    };
+    if !range.buffer.usage().contains(wgpu::BufferUsages::COPY_SRC) {
+        return fail("usage COPY_SRC", format!("{:?}", range.buffer.usage()));
+    }
+    if !(offset.is_multiple_of(4) && size.is_multiple_of(4)) {
+        return fail("an offset and a size that are multiples of 4", format!("offset {offset}, size {size}"));
+    }
+    if offset.checked_add(size).is_none_or(|end| end > whole) {
+        return fail("all bytes of the range", format!("{whole} bytes (offset {offset}, size {size})"));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytemuck::{Pod, Zeroable};
 
 use super::Gpu;
+use super::faults::checked;
 use super::prepared::filled_buffer;
 use super::readback::Readback;
 use crate::adapter::Proven;
@@ -319,32 +320,20 @@ struct Trial<'a> {
 
 /// What each trial writes.
 async fn run(gpu: &Arc<Gpu>, trials: &[Trial<'_>]) -> Result<Vec<Vec<u8>>, Error> {
-    // Their scopes belong to this thread: all are popped before anything is awaited.
-    let filters = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal];
-    let scopes = filters.map(|filter| gpu.device.push_error_scope(filter));
-    let readback = submit(gpu, trials);
-    let errors: Vec<_> = scopes.into_iter().rev().map(wgpu::ErrorScopeGuard::pop).collect();
-    for error in errors {
-        if let Some(error) = error.await {
-            return Err(Error::device_caused("the kernels of the proof", error));
-        }
-    }
-    let resolved = readback.resolve();
+    let readback = checked(&gpu.device, "the kernels of the proof", || submit(gpu, trials))??;
     // A browser polls by itself.
     #[cfg(not(target_arch = "wasm32"))]
-    gpu.device
-        .poll(wgpu::PollType::wait_indefinitely())
-        .map_err(|e| Error::device_caused("waiting for the device", e))?;
-    resolved.await
+    super::faults::wait(&gpu.device)?;
+    readback.resolve().await
 }
 
-fn submit(gpu: &Arc<Gpu>, trials: &[Trial<'_>]) -> Readback {
+fn submit(gpu: &Arc<Gpu>, trials: &[Trial<'_>]) -> Result<Readback, Error> {
     let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     let outputs: Vec<_> = trials.iter().map(|trial| trial.record(&gpu.device, &mut encoder)).collect();
     let ranges: Vec<_> = outputs.iter().map(wgpu::Buffer::as_entire_buffer_binding).collect();
-    let readback = Readback::record(gpu, &mut encoder, &ranges, None);
+    let readback = Readback::record(gpu, &mut encoder, &ranges, None)?;
     gpu.queue.submit([encoder.finish()]);
-    readback
+    Ok(readback)
 }
 
 impl Trial<'_> {

@@ -236,6 +236,7 @@ macro_rules! loss_basics {
             }
 
             fn lower(&self, $problem: &crate::Problem) -> Result<crate::lowered::Lowered, crate::Error> {
+                $problem.check_sizes()?;
                 let $lowered = self;
                 $lower
             }

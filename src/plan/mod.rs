@@ -25,8 +25,9 @@ use crate::wgsl::variant::{Exp, Group, Kernel, Stored, Words};
 use reduce::Summed;
 pub(crate) use reduce::{STATUS_AT, STATUS_WORDS, SUM_WORDS, WORK_HEADER_WORDS};
 pub use strategy::RowStrategy;
-use strategy::{Choice, Demand};
+use strategy::{Choice, Demand, INDEPENDENT};
 pub use tensor_id::TensorId;
+pub use uniforms::DispatchParams;
 
 /// A byte range of a tensor at a binding of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,14 @@ pub struct Dispatch {
     pub grid: [u32; 2],
     /// Storage bindings.
     pub binds: Vec<Bind>,
+}
+
+impl Dispatch {
+    /// What the kernel is told.
+    #[must_use]
+    pub fn params(&self) -> DispatchParams {
+        bytemuck::pod_read_unaligned(&self.uniforms[..size_of::<DispatchParams>()])
+    }
 }
 
 /// What a prepared call runs, and why. Printed for people: the strategy with its reason, what else could run, storage types, what is relied on,
@@ -142,11 +151,16 @@ impl Plan {
         &self.scratch
     }
 
+    /// Whether a caller's tensor takes part.
+    pub(crate) fn takes(&self, tensor: TensorId) -> bool {
+        tensor_size(&self.sizes, tensor).is_some()
+    }
+
     /// Bytes of a tensor; 0 if it takes no part.
     #[doc(hidden)]
     #[must_use]
     pub fn size_of(&self, tensor: TensorId) -> u64 {
-        size_of(&self.sizes, tensor).or_else(|| size_of(&self.scratch, tensor)).unwrap_or(0)
+        tensor_size(&self.sizes, tensor).or_else(|| tensor_size(&self.scratch, tensor)).unwrap_or(0)
     }
 
     /// The tensor that the last dispatch checked: it leaves a status in `work`.
@@ -177,7 +191,7 @@ impl fmt::Display for Plan {
 /// Loops over items count in 32 bits and may step past the last item.
 const MAX_ITEMS: usize = 1 << 31;
 
-fn size_of(sizes: &[(TensorId, u64)], tensor: TensorId) -> Option<u64> {
+fn tensor_size(sizes: &[(TensorId, u64)], tensor: TensorId) -> Option<u64> {
     sizes.iter().find(|(id, _)| *id == tensor).map(|&(_, size)| size)
 }
 
@@ -198,7 +212,7 @@ struct Pieces {
 impl Pieces {
     /// Adds a scratch tensor, unless it is there already.
     fn scratch(&mut self, tensor: TensorId, size: u64) {
-        if size_of(&self.scratch, tensor).is_none() {
+        if tensor_size(&self.scratch, tensor).is_none() {
             self.scratch.push((tensor, size));
         }
     }
@@ -206,6 +220,7 @@ impl Pieces {
 
 impl Planner<'_> {
     fn plan(&self, given: Option<Choice>) -> Result<Plan, Error> {
+        self.check_device()?;
         let items = self.lowered.items();
         if Dtype::F32.bytes(items) > self.facts.max_binding || items > MAX_ITEMS {
             return Err(self.too_large(format!("a batch of {items} items")));
@@ -234,6 +249,15 @@ impl Planner<'_> {
             Layout::Items(layout) => self.push_items(&mut pieces, layout, strategy)?,
         }
         let Pieces { sizes, scratch, dispatches } = pieces;
+        for &(tensor, size) in sizes.iter().chain(&scratch) {
+            if size > self.facts.max_buffer {
+                return Err(Error::Unsupported {
+                    what: format!("`{}` of {size} bytes", tensor.name()),
+                    why: format!("the device's buffers have at most {} bytes", self.facts.max_buffer),
+                    instead: "request a device with a higher `max_buffer_size`, or split the batch into several calls",
+                });
+            }
+        }
         Ok(Plan {
             choice,
             others,
@@ -253,7 +277,28 @@ impl Planner<'_> {
         Err(Error::Unsupported {
             what: format!("{:?} for rows of {} classes", choice.strategy, demand.shape.classes),
             why: "the adapter lacks what it needs, or one invocation would loop too often".into(),
-            instead: "leave the choice to the plan, or split the classes",
+            instead: if given.is_some() {
+                "leave the choice to the plan, or take another strategy"
+            } else {
+                "use another adapter, or host arrays with `Context::cpu()`"
+            },
+        })
+    }
+
+    /// What every kernel needs of a device, and any has that WebGPU describes.
+    fn check_device(&self) -> Result<(), Error> {
+        let facts = self.facts;
+        let has_reductions = RowStrategy::has_reductions(facts);
+        if facts.max_invocations >= INDEPENDENT && facts.max_workgroups > 0 && has_reductions {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            what: format!("a device with workgroups of {} invocations", facts.max_invocations),
+            why: format!(
+                "kernels take {INDEPENDENT} of them, {} bytes of workgroup memory are too few, or there are no workgroups",
+                facts.max_workgroup_memory
+            ),
+            instead: "request a device with WebGPU's default limits",
         })
     }
 
@@ -290,8 +335,8 @@ impl Planner<'_> {
     fn too_large(&self, what: String) -> Error {
         Error::Unsupported {
             what,
-            why: format!("the adapter binds at most {} bytes, and bounds loops", self.facts.max_binding),
-            instead: "split the call into several",
+            why: format!("the device binds at most {} bytes at once", self.facts.max_binding),
+            instead: "request a device with a higher `max_storage_buffer_binding_size`, or split the call into several",
         }
     }
 
@@ -356,7 +401,7 @@ impl Planner<'_> {
         let mut binds = Vec::new();
         for binding in kernel.bindings() {
             let bound = tensor(binding.name).and_then(|tensor| {
-                let size = size_of(&pieces.sizes, tensor).or_else(|| size_of(&pieces.scratch, tensor))?;
+                let size = tensor_size(&pieces.sizes, tensor).or_else(|| tensor_size(&pieces.scratch, tensor))?;
                 Some((tensor, size))
             });
             // Which files are linked follows from the same facts as which tensors there are: tests go through all of them.

@@ -76,7 +76,9 @@ impl Planner<'_> {
     }
 
     fn dealing(&self) -> Dealing {
-        if self.facts.is_cpu { Dealing::OF_CPU } else { Dealing::of_gpu(self.reduction_group().lanes() as usize) }
+        let lanes = self.reduction_group().lanes() as usize;
+        let dealing = if self.facts.is_cpu { Dealing::OF_CPU } else { Dealing::of_gpu(lanes) };
+        Dealing { most_sums: dealing.most_sums.min(self.facts.max_workgroups as usize), ..dealing }
     }
 
     fn source(&self, summed: Summed) -> Source {

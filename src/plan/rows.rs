@@ -3,7 +3,6 @@
 use super::strategy::{INDEPENDENT, RowStrategy};
 use super::uniforms::{DispatchParams, NO_PARAMS};
 use super::{Pieces, Planner, Summed, TensorId};
-use crate::adapter::AdapterFacts;
 use crate::error::Error;
 use crate::lowered::{Denominator, RowLayout, RowTargets};
 use crate::problem::{Dtype, Want};
@@ -40,20 +39,26 @@ impl Planner<'_> {
         if !in_loss {
             pieces.scratch(losses, Dtype::F32.bytes(shape.rows().next_multiple_of(8)));
         }
-        if layout.has_lists() {
-            pieces.scratch(TensorId::LabelCounts, Dtype::F32.bytes(shape.rows() * shape.classes));
-        }
         let small = self.is_small(layout, strategy);
         let rows = Rows { planner: self, layout, losses, small };
-        let per_band = self
-            .samples_per_band(layout)
-            .ok_or_else(|| self.too_large(format!("a sample of {} x {} logits", shape.classes, shape.inner)))?;
+        let bands = Bands::of(self, layout);
+        let sample = || format!("a sample of {} x {} logits", shape.classes, shape.inner);
+        let Some(per_band) = bands.samples.filter(|_| bands.are_aligned || strategy.takes_any_base()) else {
+            return Err(self.too_large(sample()));
+        };
+        let elements = shape.classes * shape.inner;
+        // One band after the other uses it.
+        if layout.has_lists() {
+            let most = per_band.min(shape.outer) * elements + if bands.are_aligned { 0 } else { bands.unit };
+            pieces.scratch(TensorId::LabelCounts, Dtype::F32.bytes(most));
+        }
         let mut start = 0;
         while start < shape.outer && shape.inner > 0 {
             let samples = per_band.min(shape.outer - start);
             let params = DispatchParams {
                 rows: (samples * shape.inner) as u32,
                 first_row: (start * shape.inner) as u32,
+                base: (start * elements % bands.unit) as u32,
                 ..DispatchParams::new(self.lowered)
             };
             rows.push_band(pieces, strategy, params)?;
@@ -83,21 +88,52 @@ impl Planner<'_> {
         (1..=SMALL_ROWS).contains(&rows)
             && whole
             && !layout.has_lists()
-            && self.samples_per_band(layout).is_some_and(|samples| samples >= layout.shape.outer)
+            && Bands::of(self, layout).samples.is_some_and(|samples| samples >= layout.shape.outer)
             && buffers <= self.facts.max_storage_buffers as usize
             && (self.sums_losses() || self.lowered.denominator == Denominator::Counted)
     }
+}
 
-    /// Samples per dispatch such that each band of logits fits a binding and the next one starts at an aligned offset.
-    fn samples_per_band(&self, layout: &RowLayout) -> Option<usize> {
-        let logits = layout.shape.classes as u64 * layout.shape.inner as u64;
-        let sizes = [self.problem.input_dtype, self.problem.grad_dtype].map(|dtype| dtype.size());
+/// How a batch is cut into bands of whole samples, of which each fits a binding.
+struct Bands {
+    /// Samples of a band; `None` if not even one fits.
+    samples: Option<usize>,
+    /// Every band begins where a binding may. Else a binding begins up to `unit` elements before its band.
+    are_aligned: bool,
+    /// Elements from one place where a binding may begin, in every tensor with a value per class, to the next.
+    unit: usize,
+}
+
+impl Bands {
+    /// Kernels number the elements of a band in 32 bits, and may step past the last one.
+    const MOST_ELEMENTS: u64 = 1 << 31;
+
+    fn of(planner: &Planner<'_>, layout: &RowLayout) -> Self {
+        let shape = layout.shape;
+        let sizes = [planner.problem.input_dtype, planner.problem.grad_dtype].map(Dtype::size);
         // Targets and label counts of the logits' shape have four bytes each.
-        let four = !layout.has_indices();
-        let largest = sizes.into_iter().max().unwrap_or(4).max(if four { 4 } else { 2 });
-        let smallest = sizes.into_iter().min().unwrap_or(4);
-        samples_per_band(logits * largest, logits * smallest, layout.shape.outer, self.facts)
+        let largest = if layout.has_indices() { sizes[0].max(sizes[1]) } else { 4 };
+        // What is aligned in the tensor with the smallest elements is in the others.
+        let unit = (planner.facts.alignment() / sizes[0].min(sizes[1])) as usize;
+        let most = (planner.facts.max_binding / largest).min(Self::MOST_ELEMENTS) as usize;
+        let sample = (shape.classes * shape.inner).max(1);
+        if shape.outer <= most / sample {
+            return Self { samples: Some(shape.outer.max(1)), are_aligned: true, unit };
+        }
+        let shared = gcd(unit, sample);
+        let step = unit / shared;
+        let aligned = most / sample / step * step;
+        if aligned > 0 {
+            return Self { samples: Some(aligned), are_aligned: true, unit };
+        }
+        // Large samples: what alignment takes is little beside one. A band begins at a multiple of `shared`.
+        let samples = most.saturating_sub(unit - shared) / sample;
+        Self { samples: Some(samples).filter(|&samples| samples > 0), are_aligned: false, unit }
     }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 impl Rows<'_> {
@@ -194,19 +230,20 @@ impl Rows<'_> {
         let classes = self.layout.shape.classes;
         let tensor = |name: &str| if name == "losses" { Some(self.losses) } else { TensorId::of_variable(name) };
         let range = |tensor: TensorId, size: u64, _stride: u64| {
-            let per_class = match tensor {
-                TensorId::Input | TensorId::GradInput | TensorId::GradTarget | TensorId::LabelCounts => true,
-                // One class index per row is addressed in the whole batch.
-                TensorId::Target => !self.layout.has_indices(),
-                _ => false,
-            };
-            if !per_class {
-                return 0..size;
-            }
             // `first_row` and `rows` are whole samples.
-            let bytes = |rows: u32| self.planner.dtype_of(tensor).bytes(rows as usize * classes);
-            let start = bytes(params.first_row);
-            start..start + bytes(params.rows.max(params.start))
+            let bytes = |elements: usize| self.planner.dtype_of(tensor).bytes(elements);
+            let first = params.first_row as usize * classes;
+            let base = params.base as usize;
+            let end = base + params.rows.max(params.start) as usize * classes;
+            match tensor {
+                TensorId::LabelCounts => 0..bytes(end),
+                // One class index per row is addressed in the whole batch.
+                TensorId::Target if self.layout.has_indices() => 0..size,
+                TensorId::Input | TensorId::GradInput | TensorId::GradTarget | TensorId::Target => {
+                    bytes(first - base)..bytes(first - base + end)
+                }
+                _ => 0..size,
+            }
         };
         self.planner.push(pieces, kernel, uniforms, grid, tensor, range)
     }
@@ -297,23 +334,4 @@ impl Rows<'_> {
             _ => Width::One,
         }
     }
-}
-
-/// Samples per dispatch, of `samples` in all, where one has at most `largest` bytes in a tensor, and `smallest` in another.
-fn samples_per_band(largest: u64, smallest: u64, samples: usize, facts: &AdapterFacts) -> Option<usize> {
-    // Element numbers in a band are 32 bits.
-    let most = usize::try_from(facts.max_binding.min(1 << 33) / largest.max(1)).unwrap_or(usize::MAX);
-    if samples <= most {
-        return Some(samples.max(1));
-    }
-    // What is aligned in the tensor with the smallest elements is in the others.
-    let step = facts.offset_alignment / gcd(facts.offset_alignment, smallest.max(1));
-    match most / step as usize * step as usize {
-        0 => None,
-        samples => Some(samples),
-    }
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -261,7 +261,12 @@ impl RowStrategy {
         };
         // `classify` of cross-entropy searches the whole row, whatever the part.
         let search = self.pairs(classes);
-        if lists { 6 * walked * classes.div_ceil(4) } else { 4 * walked + search + 4 }
+        if lists { (6 * walked).saturating_mul(classes.div_ceil(4)) } else { 4 * walked + search + 4 }
+    }
+
+    /// Whether a band may begin at any element of what is bound. Several rows that are read and written together begin at a whole word.
+    pub(crate) fn takes_any_base(self) -> bool {
+        !matches!(self, Self::Tile { .. } | Self::Staged)
     }
 
     /// Whether the adapter can run it on rows of so many classes.
@@ -276,13 +281,13 @@ impl RowStrategy {
         let fits = match self {
             Self::Thread => true,
             Self::Tile { rows } => {
-                let logits = rows as usize * shape.classes;
+                let logits = (rows as usize).saturating_mul(shape.classes);
                 let whole = [1, 2, 4].contains(&rows) && logits.is_multiple_of(4) && logits <= TILE_LOGITS;
                 whole && shape.inner == 1 && !lists
             }
             Self::Staged => {
-                let bytes = INDEPENDENT as usize * (shape.classes | 1) * size_of::<f32>();
                 let few = shape.classes <= STAGED_CLASSES;
+                let bytes = INDEPENDENT as usize * (shape.classes.min(STAGED_CLASSES) | 1) * size_of::<f32>();
                 few && bytes <= facts.max_workgroup_memory as usize && shape.inner == 1 && !lists
             }
             Self::Lanes { lanes, held } => {
@@ -302,7 +307,7 @@ impl RowStrategy {
     /// The strategy for rows of this shape on this adapter, and the reason.
     pub(crate) fn choose(facts: &AdapterFacts, demand: Demand) -> Choice {
         let thread = |reason| Choice { strategy: Self::Thread, reason };
-        if demand.shape.inner > 1 {
+        if demand.shape.inner > 1 && Self::Thread.runs(facts, demand) {
             return thread("class axis not last: neighbouring positions are neighbours in memory");
         }
         if demand.one_class && !demand.gradient {
@@ -354,6 +359,11 @@ impl RowStrategy {
     pub(crate) fn for_items(facts: &AdapterFacts) -> Choice {
         let strategy = Self::Lanes { lanes: Self::reduction_group(facts).lanes(), held: 0 };
         Choice { strategy, reason: "element-wise: consecutive chunks" }
+    }
+
+    /// Whether the device can have the lanes that sum over items.
+    pub(crate) fn has_reductions(facts: &AdapterFacts) -> bool {
+        has_group(facts, Self::reduction_group(facts).lanes())
     }
 
     /// The lanes that sum over items.

@@ -1,6 +1,5 @@
 //! Proves what a plan promises, without a GPU: bands, binds, grids, scratch and sizes.
 
-use super::uniforms::DispatchParams;
 use super::*;
 use crate::adapter::Proven;
 use crate::losses::{Bce, CrossEntropy, LOSSES, Loss, MarginRanking};
@@ -38,10 +37,6 @@ fn stored_plans(shape: &[usize], facts: &AdapterFacts, [input, grad]: [Dtype; 2]
     LOSSES.iter().filter_map(of).collect()
 }
 
-fn params(dispatch: &Dispatch) -> DispatchParams {
-    bytemuck::pod_read_unaligned(&dispatch.uniforms[..std::mem::size_of::<DispatchParams>()])
-}
-
 /// Bands cover all rows once and in order, start at aligned offsets, and fit a binding; those of the logits' tensors follow on
 /// each other without a gap, whatever the size of their elements.
 #[test]
@@ -61,7 +56,7 @@ fn bands_cover_the_batch_and_fit_a_binding() {
             // A tail of a tile's rows has the offset of its band.
             let mut ends = [(TensorId::Input, 0), (TensorId::GradInput, 0)];
             for dispatch in &rows {
-                let params = params(dispatch);
+                let params = dispatch.params();
                 assert_eq!(params.first_row + params.start, next, "{name}");
                 next = params.first_row + params.rows.max(params.start);
                 for (tensor, end) in &mut ends {
@@ -105,16 +100,44 @@ fn check_binds(name: &str, plan: &Plan, facts: &AdapterFacts) {
     }
 }
 
-/// What would need unaligned bands is refused only where the batch is too large for one.
+/// What would need unaligned bands is one band where it fits; else bands begin where a binding may, and kernels start inside.
 #[test]
-fn a_batch_that_fits_a_binding_needs_no_aligned_bands() {
+fn a_sample_that_fits_a_binding_is_a_band() {
     let small = AdapterFacts { max_binding: 1 << 16, ..minimum() };
     let ce = CrossEntropy::new();
-    let whole = plan(&ce, &Problem::new(&[3, 5, 33, 33], TargetKind::Indices), &small).unwrap();
-    assert_eq!(whole.dispatches().iter().filter(|dispatch| dispatch.kernel.entry() == "rows").count(), 1);
-    for shape in [&[4, 5, 33, 33][..], &[1, 16_385], &[2, 130, 127], &[16_385, 1]] {
-        let refused = plan(&ce, &Problem::new(shape, TargetKind::Indices), &small);
-        assert!(matches!(refused, Err(Error::Unsupported { .. })), "{shape:?}: {refused:?}");
+    let bases = |shape: &[usize], facts: &AdapterFacts| {
+        let plan = plan(&ce, &Problem::new(shape, TargetKind::Indices), facts).map_err(|error| error.to_string())?;
+        let rows = plan.dispatches().iter().filter(|dispatch| dispatch.kernel.entry() == "rows");
+        Ok::<_, String>(rows.map(|dispatch| dispatch.params().base).collect::<Vec<_>>())
+    };
+    assert_eq!(bases(&[3, 5, 33, 33], &small), Ok(vec![0]));
+    // 5445 elements a sample, 64 from one place where a binding may begin to the next.
+    assert_eq!(bases(&[7, 5, 33, 33], &small), Ok(vec![0, 2 * 5445 % 64, 4 * 5445 % 64, 6 * 5445 % 64]));
+    assert_eq!(bases(&[3, 16_311], &small).unwrap_or_default(), [0, 16_311 % 64, 2 * 16_311 % 64]);
+    for shape in [&[1, 16_385][..], &[2, 130, 127], &[16_385, 1]] {
+        let refused = bases(shape, &small);
+        assert!(refused.as_ref().is_err_and(|error| error.contains("binds at most")), "{shape:?}: {refused:?}");
+    }
+    // WebGPU's smallest binding, and samples of 22 and 51 MB.
+    assert_eq!(bases(&[8, 21, 513, 513], &minimum()).map(|bases| bases.len()), Ok(2));
+    assert_eq!(bases(&[4, 50_257, 255], &minimum()).map(|bases| bases.len()), Ok(2));
+    // More elements than 32 bits count, on a device that holds them.
+    let large = AdapterFacts { max_binding: 1 << 34, max_buffer: 1 << 36, ..minimum() };
+    for rows in [(1 << 31) / 5000, (1 << 32) / 5000, (1 << 33) / 5000] {
+        let bases = bases(&[rows + 1, 5000], &large).unwrap();
+        assert_eq!((bases.len(), bases.iter().sum::<u32>()), (((rows + 1) * 5000).div_ceil(1 << 31), 0));
+    }
+}
+
+/// On an adapter that bounds loops, an axis of many classes is shared by lanes wherever it is.
+#[test]
+fn many_classes_on_any_axis_are_planned() {
+    for facts in [software(8), software(0), minimum()] {
+        for classes in [50_257, 56_464, 128_256, 400_000] {
+            let problem = Problem::new(&[1, classes, 3], TargetKind::Indices);
+            let plan = plan(&CrossEntropy::new(), &problem, &facts);
+            assert!(plan.is_ok(), "{classes} classes: {}", plan.unwrap_err());
+        }
     }
 }
 
@@ -128,7 +151,7 @@ fn grids_keep_to_the_limit_and_suffice() {
                 for dispatch in plan.dispatches() {
                     let [x, y] = dispatch.grid;
                     assert!(x > 0 && y > 0 && x <= most && y <= most, "{name} {shape:?} {:?}", dispatch.grid);
-                    let params = params(dispatch);
+                    let params = dispatch.params();
                     if dispatch.kernel.entry() == "rows" {
                         let constant = |name| {
                             let found = dispatch.kernel.constants().into_iter().find(|(n, _)| *n == name);
@@ -161,7 +184,7 @@ fn the_scratch_holds_every_partial_sum() {
                         let needed = words_bytes(WORK_HEADER_WORDS + groups * SUM_WORDS);
                         assert!(plan.size_of(TensorId::Work) >= needed, "{name} {shape:?}: {groups} partial sums");
                     }
-                    let params = params(dispatch);
+                    let params = dispatch.params();
                     let items = u64::from(params.chunk) * groups as u64;
                     if matches!(dispatch.kernel.entry(), "reduce" | "items") {
                         assert!(items >= u64::from(params.item_count), "{name} {shape:?}: {groups} groups");
@@ -253,9 +276,13 @@ fn dispatch_params_are_laid_out_as_in_wgsl() {
         ("parts", offset_of!(DispatchParams, parts)),
         ("start", offset_of!(DispatchParams, start)),
         ("ignore", offset_of!(DispatchParams, ignore)),
+        ("base", offset_of!(DispatchParams, base)),
     ];
-    assert_eq!(members("DispatchParams", Bce::new()), (expected.map(|(name, at)| (name.to_owned(), at)).to_vec(), 64));
-    assert_eq!(std::mem::size_of::<DispatchParams>(), 64);
+    let size = size_of::<DispatchParams>();
+    assert_eq!(
+        members("DispatchParams", Bce::new()),
+        (expected.map(|(name, at)| (name.to_owned(), at)).to_vec(), size)
+    );
 }
 
 /// `broadcast_bytes` writes six rows of four in this order.

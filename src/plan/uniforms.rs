@@ -8,20 +8,37 @@ use crate::lowered::{Denominator, Layout, Lowered, MAX_IGNORED, RowTargets};
 /// `DispatchParams` in lib/params.wgsl: the head of every uniform buffer.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
-pub(crate) struct DispatchParams {
-    pub(crate) rows: u32,
-    pub(crate) classes: u32,
-    pub(crate) inner: u32,
-    pub(crate) first_row: u32,
-    pub(crate) grid_x: u32,
-    pub(crate) chunk: u32,
-    pub(crate) item_count: u32,
-    pub(crate) denominator: f32,
-    pub(crate) empty: u32,
-    pub(crate) zero: u32,
-    pub(crate) parts: u32,
-    pub(crate) start: u32,
-    pub(crate) ignore: [i32; MAX_IGNORED],
+pub struct DispatchParams {
+    /// Rows (or items) of the dispatch.
+    pub rows: u32,
+    /// C.
+    pub classes: u32,
+    /// D.
+    pub inner: u32,
+    /// Index, in the whole batch, of the first row of the dispatch's band.
+    pub first_row: u32,
+    /// Workgroups along x.
+    pub grid_x: u32,
+    /// Items per workgroup, or pairs of each lane per part of a split row.
+    pub chunk: u32,
+    /// Items that a reduction reads.
+    pub item_count: u32,
+    /// Of the reduction, unless it is counted on the GPU.
+    pub denominator: f32,
+    /// Bits of the mean of an empty batch.
+    pub empty: u32,
+    /// Always 0.
+    pub zero: u32,
+    /// Parts of a split row.
+    pub parts: u32,
+    /// The first row of the dispatch within its band.
+    pub start: u32,
+    /// Ignored targets.
+    pub ignore: [i32; MAX_IGNORED],
+    /// Elements before the band's first one in what is bound.
+    pub base: u32,
+    /// None.
+    pub spare: [u32; 3],
 }
 
 impl DispatchParams {
@@ -56,6 +73,8 @@ impl DispatchParams {
             parts: 1,
             start: 0,
             ignore,
+            base: 0,
+            spare: [0; 3],
         }
     }
 

@@ -8,7 +8,8 @@ use super::{Key, Tuning, element_wise};
 use crate::context::Context;
 use crate::error::Error;
 use crate::gpu::Gpu;
-use crate::gpu::prepared::{Bound, Buffers, filled_buffer};
+use crate::gpu::faults::{checked, wait};
+use crate::gpu::prepared::{Bound, Buffers, Prepared, filled_buffer};
 use crate::losses::Loss;
 use crate::lowered::{Layout, RowLayout};
 use crate::plan::strategy::{Demand, RowStrategy};
@@ -71,7 +72,7 @@ pub fn measure(ctx: &Context, loss: &dyn Loss, problem: &Problem) -> Result<Meas
             instead: "measure fewer rows, or insert the strategy by hand",
         });
     }
-    let tensors = OwnTensors::new(gpu, rows, problem, &table);
+    let tensors = checked(&gpu.device, "the tensors of a measurement", || OwnTensors::new(gpu, rows, problem, &table))?;
     let demand = Demand::of(rows, problem);
     let mut prepared = Vec::new();
     for strategy in RowStrategy::worth_measuring(&gpu.facts, demand) {
@@ -84,7 +85,7 @@ pub fn measure(ctx: &Context, loss: &dyn Loss, problem: &Problem) -> Result<Meas
     }
     let mut calls = Vec::new();
     for (strategy, call) in &prepared {
-        let bound = call.bind(&tensors.buffers())?;
+        let bound = call.bind(&tensors.buffers(call))?;
         submit(gpu, &bound, 1)?;
         calls.push(Call { strategy: *strategy, bound, times: vec![] });
     }
@@ -175,9 +176,7 @@ fn submit(gpu: &Gpu, bound: &Bound, repeats: u32) -> Result<Duration, Error> {
     }
     let start = Instant::now();
     gpu.queue.submit([encoder.finish()]);
-    gpu.device
-        .poll(wgpu::PollType::wait_indefinitely())
-        .map_err(|e| Error::device_caused("waiting for the device", e))?;
+    wait(&gpu.device)?;
     Ok(start.elapsed() / repeats)
 }
 
@@ -193,9 +192,10 @@ impl OwnTensors {
         Self(plan.sizes().iter().filter(|(_, size)| *size > 0).map(make).collect())
     }
 
-    fn buffers(&self) -> Buffers<'_> {
+    /// Those that a call takes.
+    fn buffers(&self, call: &Prepared) -> Buffers<'_> {
         Buffers::from_fn(|wanted| {
-            let found = self.0.iter().find(|(tensor, _)| *tensor == wanted);
+            let found = self.0.iter().find(|(tensor, _)| *tensor == wanted && call.takes(wanted));
             found.map(|(_, buffer)| buffer.as_entire_buffer_binding())
         })
     }

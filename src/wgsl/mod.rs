@@ -11,12 +11,19 @@ pub(crate) mod variant;
 use std::hash::{Hash, Hasher};
 
 /// One WGSL file of the crate.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Part {
     /// Path below `shaders/`.
     pub name: &'static str,
     /// Its text.
     pub text: &'static str,
+}
+
+/// By its name: the text is long.
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 impl Part {

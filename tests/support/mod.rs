@@ -3,6 +3,7 @@
 pub(crate) mod cases;
 pub(crate) mod compare;
 pub(crate) mod conformance;
+pub(crate) mod plans;
 pub(crate) mod resident;
 pub(crate) mod values;
 pub(crate) mod wgsl;
@@ -68,8 +69,13 @@ pub(crate) fn facts() -> AdapterFacts {
 /// A context on a device of the caller's own, made with these features and limits.
 pub(crate) fn own_device(features: wgpu::Features, limits: wgpu::Limits) -> Context {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    device_of(&instance, features, limits)
+}
+
+/// A context on a device of this instance.
+pub(crate) fn device_of(instance: &wgpu::Instance, features: wgpu::Features, limits: wgpu::Limits) -> Context {
     let device = async {
-        let adapter = wgpu::util::initialize_adapter_from_env_or_default(&instance, None).await;
+        let adapter = wgpu::util::initialize_adapter_from_env_or_default(instance, None).await;
         let adapter = adapter.unwrap_or_else(|error| panic!("this test needs a GPU: {error}\n{INSTALL_A_DRIVER}"));
         let descriptor =
             wgpu::DeviceDescriptor { required_features: features, required_limits: limits, ..Default::default() };

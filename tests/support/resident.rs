@@ -236,7 +236,7 @@ impl Resident {
     pub(crate) fn run(&self, ctx: &Context, prepared: &Prepared) -> Result<Output, Error> {
         let mut encoder = encoder(ctx);
         prepared.record(&mut encoder, &self.buffers())?;
-        let readback = prepared.read(&mut encoder, &self.ranges());
+        let readback = prepared.read(&mut encoder, &self.ranges())?;
         submit(ctx, encoder);
         Ok(self.output(&readback.wait()?))
     }
@@ -276,7 +276,7 @@ pub(crate) fn run_despite_status(
     let resident = Resident::new(ctx, loss, tensors, want)?;
     let mut first = encoder(ctx);
     prepared.record(&mut first, &resident.buffers())?;
-    let readback = prepared.read(&mut first, &[]);
+    let readback = prepared.read(&mut first, &[])?;
     submit(ctx, first);
     let status = readback.wait().map(|_| ());
     Ok((resident.output(&resident.download(ctx)), status))

@@ -1,0 +1,105 @@
+//! Host arrays to buffers and back, in pieces: what is under way costs memory besides the tensor and its buffer.
+
+use super::Gpu;
+use super::faults::{checked, wait};
+use super::prepared::Prepared;
+use crate::error::Error;
+
+/// Bytes of a piece. Smaller tensors go as a whole, and do not wait.
+pub(crate) const PIECE: u64 = 16 << 20;
+
+/// Fills a buffer from its start on.
+pub(crate) struct Upload<'a> {
+    gpu: &'a Gpu,
+    buffer: &'a wgpu::Buffer,
+    at: u64,
+    /// Bytes that wgpu keeps until the next submit.
+    kept: u64,
+}
+
+impl<'a> Upload<'a> {
+    pub(crate) fn to(gpu: &'a Gpu, buffer: &'a wgpu::Buffer) -> Self {
+        Self { gpu, buffer, at: 0, kept: 0 }
+    }
+
+    /// Bytes that lie side by side; the rest of their last word is 0.
+    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Result<(), Error> {
+        bytes.chunks(PIECE as usize).try_for_each(|piece| self.piece(piece))
+    }
+
+    /// Values that are computed, or lie apart.
+    pub(crate) fn values<T: bytemuck::Pod>(mut self, values: impl Iterator<Item = T>) -> Result<(), Error> {
+        let most = PIECE as usize / size_of::<T>();
+        let mut values = values.peekable();
+        let mut piece = Vec::new();
+        while values.peek().is_some() {
+            piece.clear();
+            piece.extend(values.by_ref().take(most));
+            self.piece(bytemuck::cast_slice(&piece))?;
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.kept > 0 {
+            self.gpu.queue.submit([]);
+            wait(&self.gpu.device)?;
+            self.kept = 0;
+        }
+        // A write is a whole number of words.
+        let (words, rest) = bytes.split_at(bytes.len() & !3);
+        self.gpu.queue.write_buffer(self.buffer, self.at, words);
+        if !rest.is_empty() {
+            let mut word = [0; 4];
+            word[..rest.len()].copy_from_slice(rest);
+            self.gpu.queue.write_buffer(self.buffer, self.at + words.len() as u64, &word);
+        }
+        self.at += bytes.len() as u64;
+        self.kept += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// The first `count` elements of a buffer that nothing writes any more.
+pub(crate) fn download<X: bytemuck::Pod>(
+    gpu: &Gpu,
+    prepared: &Prepared,
+    buffer: &wgpu::Buffer,
+    count: usize,
+) -> Result<Vec<X>, Error> {
+    let mut values = room_for(count)?;
+    let mut at = 0;
+    while at < buffer.size() {
+        let size = PIECE.min(buffer.size() - at);
+        let range = wgpu::BufferBinding { buffer, offset: at, size: wgpu::BufferSize::new(size) };
+        let readback = checked(&gpu.device, "reading a result", || {
+            let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            let readback = prepared.read(&mut encoder, &[range]);
+            gpu.queue.submit([encoder.finish()]);
+            readback
+        })??;
+        append(&mut values, readback.wait()?.first().map_or(&[], Vec::as_slice), count);
+        at += size;
+    }
+    Ok(values)
+}
+
+/// An empty vector with room for so many elements, if the system gives as much memory.
+pub(crate) fn room_for<X>(count: usize) -> Result<Vec<X>, Error> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(count).map_err(|error| Error::Unsupported {
+        what: format!("a result of {} bytes", count.saturating_mul(size_of::<X>())),
+        why: error.to_string(),
+        instead: "split the batch into several calls",
+    })?;
+    Ok(values)
+}
+
+/// Appends elements until there are `count`: the last word of 16-bit elements may be half empty.
+pub(crate) fn append<X: bytemuck::Pod>(values: &mut Vec<X>, bytes: &[u8], count: usize) {
+    let left = count.saturating_sub(values.len());
+    match bytemuck::try_cast_slice::<u8, X>(bytes) {
+        Ok(elements) => values.extend_from_slice(&elements[..left.min(elements.len())]),
+        Err(_) => values.extend(bytemuck::pod_collect_to_vec::<u8, X>(bytes).into_iter().take(left)),
+    }
+}
