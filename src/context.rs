@@ -8,7 +8,8 @@ use crate::gpu::prove::prove;
 use crate::gpu::{Gpu, choose_adapter};
 use crate::tuning::Tuning;
 
-/// Where losses are computed. Cheap to clone, `Send` and `Sync`; several threads may prepare and record with one context.
+/// Where losses are computed. Cheap to clone, `Send` and `Sync`; several threads may prepare and record with one context. It keeps
+/// compiled pipelines, 1024 at most, and nothing else that grows.
 ///
 /// ```
 /// # #[cfg(feature = "host")] {
@@ -183,6 +184,13 @@ impl Context {
             #[cfg(not(feature = "host"))]
             None => "no device".into(),
         }
+    }
+
+    /// How many compiled pipelines the device keeps.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn cached_pipelines(&self) -> usize {
+        self.gpu.as_deref().map_or(0, |gpu| gpu.pipelines.len())
     }
 
     #[cfg(feature = "host")]

@@ -10,7 +10,7 @@ use ndarray::array;
 
 use crate::support::compare::bits;
 use crate::support::resident::{self, Resident, upload};
-use crate::support::{cases, device_of, ensure, gpu, own_device, reason, table};
+use crate::support::{cases, device_of, ensure, gpu, in_its_own_process, memory, own_device, reason, table};
 
 /// A device of its own, to be destroyed.
 fn mortal() -> Context {
@@ -306,13 +306,7 @@ fn what_no_buffer_holds_is_refused_by_name() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_device_without_memory_is_reported() {
-    let name = "faults::in_a_small_address_space";
-    let child = std::process::Command::new(std::env::current_exe().expect("this program"))
-        .args([name, "--exact", "--ignored", "--nocapture"])
-        .output()
-        .expect("a process");
-    let text = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
-    assert!(child.status.success() && text.contains("1 passed"), "{text}");
+    in_its_own_process("faults::in_a_small_address_space");
 }
 
 #[cfg(target_os = "linux")]
@@ -327,14 +321,12 @@ fn in_a_small_address_space() {
     let evaluate = || loss.evaluate(&ctx, &Tensors::new(logits.view(), labels.view()).wants(Want::LOSS));
     evaluate().expect("memory for it");
     // 24 MiB more than the process has: less than any tensor of the call.
-    let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux");
-    let pages: u64 = pages.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number of pages");
     let bound = |bytes| {
         let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
         // SAFETY: the limit is a value on the stack, which is read.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0, "the limit is refused");
     };
-    bound(4096 * pages + (24 << 20));
+    bound(memory("VmSize") + (24 << 20));
     let refused =
         [("evaluate", is_device(evaluate(), "emory")), ("prepare", is_device(loss.prepare(&ctx, &problem), "emory"))];
     bound(libc::RLIM_INFINITY);

@@ -9,6 +9,7 @@ pub(crate) mod readback;
 pub(crate) mod transfer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::adapter::{AdapterFacts, Proven};
 use crate::error::Error;
@@ -26,12 +27,17 @@ pub(crate) struct Gpu {
     pub(crate) queue: wgpu::Queue,
     pub(crate) facts: AdapterFacts,
     pub(crate) pipelines: Arc<Pipelines>,
+    /// Prepared calls, see [`Gpu::prepared`].
+    calls: Arc<AtomicU32>,
 }
+
+/// So many prepared calls, and what wgpu keeps for them is handed over.
+const CALLS_KEPT: u32 = 256;
 
 impl Gpu {
     pub(crate) fn new(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let facts = AdapterFacts::of(&adapter.get_info(), device.features(), &device.limits());
-        Self { device, queue, facts, pipelines: Arc::default() }
+        Self { device, queue, facts, pipelines: Arc::default(), calls: Arc::default() }
     }
 
     /// The same device, with what was proven of it. Pipelines are shared: a kernel is the same whatever led to it.
@@ -41,6 +47,15 @@ impl Gpu {
             queue: self.queue.clone(),
             facts: AdapterFacts { proven, ..self.facts.clone() },
             pipelines: self.pipelines.clone(),
+            calls: self.calls.clone(),
+        }
+    }
+
+    /// Tells that a call has been prepared. wgpu keeps the contents of new buffers until the next submit, whoever makes it: prepared
+    /// calls that are never run would take ever more memory, so now and then there is a submit of nothing.
+    pub(crate) fn prepared(&self) {
+        if self.calls.fetch_add(1, Ordering::Relaxed) % CALLS_KEPT == CALLS_KEPT - 1 {
+            self.queue.submit([]);
         }
     }
 }

@@ -48,6 +48,10 @@ pub(crate) struct Compiled {
 }
 
 impl Pipelines {
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pipelines.len()
+    }
+
     /// The pipeline of a kernel whose uniform buffer has this many bytes; compiled now if it was not before.
     pub(crate) fn get(
         &self,

@@ -72,7 +72,11 @@ pub struct Bound {
 impl Prepared {
     pub(crate) fn new(gpu: &Arc<Gpu>, checks: bool, lowered: &Lowered, plan: Plan) -> Result<Self, Error> {
         log::debug!("deeploss prepared a call:\n{plan}");
-        checked(&gpu.device, "a prepared call", || Self::make(gpu, checks, lowered, plan))?
+        checked(&gpu.device, "a prepared call", || {
+            let made = Self::make(gpu, checks, lowered, plan);
+            gpu.prepared();
+            made
+        })?
     }
 
     fn make(gpu: &Arc<Gpu>, checks: bool, lowered: &Lowered, plan: Plan) -> Result<Self, Error> {

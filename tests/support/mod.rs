@@ -5,6 +5,7 @@ pub(crate) mod compare;
 pub(crate) mod conformance;
 pub(crate) mod plans;
 pub(crate) mod resident;
+pub(crate) mod soak;
 pub(crate) mod values;
 pub(crate) mod wgsl;
 
@@ -88,6 +89,25 @@ pub(crate) fn device_of(instance: &wgpu::Instance, features: wgpu::Features, lim
 /// Both places where the host API computes, with their names.
 pub(crate) fn places() -> [(&'static str, Context); 2] {
     [("gpu", gpu()), ("cpu", Context::cpu())]
+}
+
+/// Runs an ignored test of this program in a process of its own, because of what it does to its process or measures of it.
+#[cfg(target_os = "linux")]
+pub(crate) fn in_its_own_process(name: &str) {
+    let child = std::process::Command::new(env::current_exe().expect("this program"))
+        .args([name, "--exact", "--ignored", "--nocapture"])
+        .output()
+        .expect("a process");
+    let text = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success() && text.contains("1 passed"), "{text}");
+}
+
+/// Bytes of this process by the system's name: `VmSize`, `VmRSS`, `VmHWM` (the largest VmRSS so far).
+#[cfg(target_os = "linux")]
+pub(crate) fn memory(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("a line of that name");
+    1024 * line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).expect("a number")
 }
 
 /// The outcomes of a table of cases.

@@ -232,6 +232,19 @@ impl Resident {
         }
     }
 
+    /// Of [packed](Self::packed) tensors: what lies between the outputs has not been written.
+    pub(crate) fn check_guards(&self, ctx: &Context) -> Result<(), String> {
+        let Some((_, _, first)) = self.outputs.first() else { return Ok(()) };
+        let all = download(ctx, &first.buffer);
+        let written =
+            |at: u64| self.outputs.iter().any(|(_, _, range)| (range.offset..range.offset + range.size).contains(&at));
+        let guard = UNTOUCHED.to_le_bytes();
+        match (0..all.len()).find(|&at| all[at] != guard[at % 4] && !written(at as u64)) {
+            Some(at) => Err(format!("byte {at}, outside the outputs, was written")),
+            None => Ok(()),
+        }
+    }
+
     /// Records, submits, waits.
     pub(crate) fn run(&self, ctx: &Context, prepared: &Prepared) -> Result<Output, Error> {
         let mut encoder = encoder(ctx);

@@ -2,6 +2,7 @@
 
 mod driver;
 mod pack;
+mod validate;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -15,6 +16,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND [ARGS...]
   demo                   train a small network on handwritten digits, losses and gradients on the GPU
   test [ARGS...]         run all tests; ARGS go to `cargo test`
   test NAME [ARGS...]    run the tests with NAME in their path, for example the module parity; ARGS as above
+  soak --minutes M       ask random questions for M minutes: every option against f64, plans for any shapes and limits
+  validate [ARGS...]     run the tests under Vulkan's validation layer (installed on Debian), which must report nothing; ARGS as
+                         those of test; all of them take an hour on two cores
   conformance [ARGS...]  compare with golden values of PyTorch; ARGS go to examples/conformance.rs
   bench [ARGS...]        measure throughput; ARGS go to benches/throughput
   wgsl ARGS...           print the WGSL modules that a call runs as, or write those of all calls; ARGS go to xtask/wgsl (--help)
@@ -34,6 +38,8 @@ fn main() -> ExitCode {
     let result = match command.as_deref().and_then(OsStr::to_str) {
         Some("demo") if rest.is_empty() => demo(),
         Some("test") => test(&rest),
+        Some("soak") => soak(&rest),
+        Some("validate") => validate::validate(&rest),
         Some("conformance") => conformance(&rest),
         Some("bench") => bench(&rest),
         Some("wgsl") => wgsl(&rest),
@@ -71,6 +77,12 @@ enum Failure {
     Message(String),
 }
 
+impl From<&str> for Failure {
+    fn from(message: &str) -> Self {
+        Self::Message(message.to_owned())
+    }
+}
+
 impl From<String> for Failure {
     fn from(message: String) -> Self {
         Self::Message(message)
@@ -92,6 +104,22 @@ fn test(arguments: &[OsString]) -> Result<(), Failure> {
     }
     // Not --all-targets: it leaves out the doctests and runs the benches.
     cargo(&["test", "--workspace"], arguments)
+}
+
+/// Each property goes on with new seeds until the time is up, all of them side by side.
+fn soak(arguments: &[OsString]) -> Result<(), Failure> {
+    let minutes = match arguments {
+        [option, minutes] if option == "--minutes" => minutes.to_str().and_then(|minutes| minutes.parse::<f64>().ok()),
+        _ => None,
+    };
+    let minutes = minutes.filter(|minutes| *minutes > 0.0).ok_or("soak takes --minutes M, a number")?;
+    driver::ensure_driver(Need::Must)?;
+    let status = cargo_command("test")
+        .args(["--test", "deeploss", "--", "properties::", "plans::", "--test-threads", "64", "--nocapture"])
+        .env("DEEPLOSS_SOAK_SECONDS", (60.0 * minutes).to_string())
+        .status()
+        .map_err(|e| format!("cannot run cargo: {e}"))?;
+    if status.success() { Ok(()) } else { Err(Failure::Status(status)) }
 }
 
 fn conformance(arguments: &[OsString]) -> Result<(), Failure> {
