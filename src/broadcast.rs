@@ -73,7 +73,7 @@ impl Broadcast {
                     _ => {
                         return Err(Error::Shape {
                             argument,
-                            expected: format!("a shape that broadcasts with {:?}", shapes[0].1.unwrap_or_default()),
+                            expected: format!("one that broadcasts with {:?}", shapes[0].1.unwrap_or_default()),
                             got: format!("{given:?}"),
                         });
                     }

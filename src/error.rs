@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// let err = CrossEntropy::new()
 ///     .evaluate(&Context::cpu(), &Tensors::new(logits.view(), labels.view()))
 ///     .unwrap_err();
-/// assert_eq!(err, Error::Target { row: 0, value: 7, classes: 2 });
+/// assert_eq!(err, Error::Target { row: 0, value: 7, classes: 2, ignorable: true });
 /// assert!(err.is_invalid_input());
 /// # }
 /// ```
@@ -23,7 +23,7 @@ use std::sync::Arc;
 #[non_exhaustive]
 pub enum Error {
     /// A tensor's shape or length does not fit the others.
-    #[error("{argument}: expected shape {expected}, got {got}")]
+    #[error("{argument}: shape {got} does not fit, expected {expected}")]
     Shape {
         /// Name of the tensor.
         argument: &'static str,
@@ -44,7 +44,8 @@ pub enum Error {
     },
     /// A class index outside `0..classes` that is not ignored.
     #[error(
-        "target: row {row} holds {value}, expected a class in 0..{classes} or the ignore index; correct the label or ignore it"
+        "target: row {row} holds {value}, expected a class in 0..{classes}{}; correct the label or mask the row",
+        if *.ignorable { " or an ignore index" } else { "" },
     )]
     Target {
         /// Index of the row in the flattened target.
@@ -53,6 +54,8 @@ pub enum Error {
         value: i64,
         /// Number of classes.
         classes: usize,
+        /// Whether the loss has ignore indices.
+        ignorable: bool,
     },
     /// What a kernel found while it ran on GPU buffers, reported by the readback. The items concerned have loss NaN and
     /// gradient 0.

@@ -62,6 +62,10 @@ pub struct RowLayout {
     pub second_pass: bool,
     /// Rows have weights of their own.
     pub sample_weight: bool,
+    /// Some rows are masked.
+    pub mask: bool,
+    /// Class weights differ from row to row: they have the logits' shape.
+    pub row_weights: bool,
 }
 
 /// What the target of a row is.
@@ -106,7 +110,7 @@ pub enum WeightSource {
 pub enum Denominator {
     /// Known beforehand.
     Fixed(f64),
-    /// The sum of the weights of the targets that are not ignored, counted on the GPU.
+    /// The sum of what the items that are not ignored count, counted on the GPU.
     Counted,
 }
 

@@ -163,7 +163,7 @@ impl Problem {
         self
     }
 
-    /// Shape of the target, where the loss does not fix it: losses of two inputs broadcast it.
+    /// Shape of the target, where the loss does not fix it: `MarginRanking` and `HingeEmbedding` broadcast it.
     #[must_use]
     pub fn target_shape(mut self, shape: &[usize]) -> Self {
         self.target_shape = Some(shape.to_vec());
@@ -177,14 +177,14 @@ impl Problem {
         self
     }
 
-    /// A mask of ignored items is given at every call (element-wise losses).
+    /// A mask of what is ignored is given at every call: a row (losses over rows) or an element (binary losses) each.
     #[must_use]
     pub fn with_ignore_mask(mut self) -> Self {
         self.ignore_mask = true;
         self
     }
 
-    /// A weight per row is given at every call (losses over rows).
+    /// A weight per row is given at every call (losses over rows). A row that weighs 0 is ignored, whatever it holds.
     #[must_use]
     pub fn with_sample_weight(mut self) -> Self {
         self.sample_weight = true;
@@ -236,15 +236,10 @@ pub struct RowShape {
 }
 
 impl RowShape {
-    /// The rows of `shape`. Without a chosen axis, classes are axis 1, or axis 0 of a shape (C), as in PyTorch.
+    /// The rows of `shape`. Without a chosen axis, classes are axis 1, or axis 0 of a shape (C), as in PyTorch; a shape ()
+    /// is one class.
     pub(crate) fn of(shape: &[usize], axis: Option<usize>) -> Result<Self, Error> {
-        if shape.is_empty() {
-            return Err(Error::Shape {
-                argument: "input",
-                expected: "(C), (N, C) or (N, C, d1, ...)".into(),
-                got: "()".into(),
-            });
-        }
+        let shape = if shape.is_empty() { &[1] } else { shape };
         let axis = axis.unwrap_or(usize::from(shape.len() > 1));
         if axis >= shape.len() {
             return Err(Error::value("class_axis", format!("an axis of the input, 0..{}", shape.len()), axis));
@@ -273,7 +268,6 @@ impl RowShape {
 
 /// `shape` without one axis: the shape of class indices, and of the unreduced loss.
 pub(crate) fn without_axis(shape: &[usize], axis: usize) -> Vec<usize> {
-    let mut rest = shape.to_vec();
-    rest.remove(axis);
-    rest
+    let others = shape.iter().enumerate().filter(|&(k, _)| k != axis);
+    others.map(|(_, &size)| size).collect()
 }

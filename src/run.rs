@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::{
     cpu::{CpuReference, Real},
     lowered::{Layout, RowTargets, WeightSource},
-    tensors::{Element, Output, Storage, Target, Tensors},
+    tensors::{Output, Storage, Target, Tensors},
 };
 
 /// Runs a loss; every [`Loss`] has it.
@@ -157,7 +157,7 @@ fn values_of<F: Real, L: Loss + ?Sized>(loss: &L, target: &Target<'_, F>) -> Res
 
 /// Shapes, labels and values of the data, before anything runs.
 #[cfg(feature = "host")]
-fn check<F: Element<Scalar = F>, L: Loss + CpuReference<F> + ?Sized>(
+fn check<F: Real, L: Loss + CpuReference<F> + ?Sized>(
     loss: &L,
     lowered: &Lowered,
     tensors: &Tensors<'_, F>,
@@ -176,12 +176,13 @@ fn check<F: Element<Scalar = F>, L: Loss + CpuReference<F> + ?Sized>(
     }
     tensors.check_shapes(&lowered.target_shape, &lowered.item_shape, &lowered.loss_shape)?;
     if let (Target::Indices(labels), Layout::Rows(rows)) = (&tensors.target, &lowered.layout)
-        && let RowTargets::Indices { .. } = rows.target
+        && let RowTargets::Indices { ignore } = &rows.target
     {
-        let classes = rows.shape.classes;
+        let (classes, excluded) = (rows.shape.classes, tensors.excluded_rows());
         for (row, &value) in labels.iter().enumerate() {
-            if usize::try_from(value).map_or(true, |v| v >= classes) && !loss.ignores(value) {
-                return Err(Error::Target { row, value, classes });
+            let is_class = usize::try_from(value).is_ok_and(|v| v < classes);
+            if !is_class && !loss.ignores(value) && excluded.get(row) != Some(&true) {
+                return Err(Error::Target { row, value, classes, ignorable: !ignore.is_empty() });
             }
         }
     }
@@ -293,7 +294,7 @@ mod blocking {
             let mut uploads = vec![self.dense(TensorId::Input, &tensors.input)?];
             uploads.push(match &tensors.target {
                 Target::Indices(labels) => {
-                    // In range by now, or ignored.
+                    // In range by now, or the row is ignored.
                     let code = |&label: &i64| if loss.ignores(label) { ignore_code(label) } else { label as i32 };
                     self.words(TensorId::Target, labels.len(), labels.iter().map(code))?
                 }

@@ -2,6 +2,7 @@
 
 use ndarray::{ArrayD, ArrayView, ArrayViewD, CowArray, Dimension, IxDyn};
 
+use crate::cpu::Real;
 use crate::error::Error;
 use crate::problem::{Dtype, Problem, TargetKind, Want};
 
@@ -154,10 +155,11 @@ pub struct Tensors<'a, X: Element = f32> {
     pub input2: Option<ArrayViewD<'a, X::Scalar>>,
     /// Labels or values.
     pub target: Target<'a, X::Scalar>,
-    /// Items that are ignored, whatever they hold: of the input's shape (element-wise losses).
+    /// What is ignored, whatever it holds: rows, of the class indices' shape, or elements, of the input's shape (binary
+    /// losses).
     pub ignore_mask: Option<ArrayViewD<'a, bool>>,
     /// A weight per row, of the class indices' shape (losses over rows): multiplies the row's loss, and counts in the
-    /// mean.
+    /// mean. A row that weighs 0 is ignored, whatever it holds.
     pub sample_weight: Option<ArrayViewD<'a, X::Scalar>>,
     /// Upstream gradient, of the loss' shape; 1 if absent.
     pub grad_output: Option<ArrayViewD<'a, X::Scalar>>,
@@ -200,7 +202,7 @@ impl<'a, X: Element> Tensors<'a, X> {
         self
     }
 
-    /// Adds a mask of ignored items.
+    /// Adds a mask of ignored rows or elements.
     #[must_use]
     pub fn ignore_mask<D: Dimension>(mut self, mask: ArrayView<'a, bool, D>) -> Self {
         self.ignore_mask = Some(mask.into_dyn());
@@ -247,13 +249,13 @@ impl<'a, X: Element> Tensors<'a, X> {
         problem
     }
 
-    /// The tensors have the shapes that the loss asks for.
-    pub(crate) fn check_shapes(&self, target: &[usize], rows: &[usize], loss: &[usize]) -> Result<(), Error> {
+    /// The tensors have the shapes that the loss asks for; there is one of `items` per row or element.
+    pub(crate) fn check_shapes(&self, target: &[usize], items: &[usize], loss: &[usize]) -> Result<(), Error> {
         let given = [
             ("target", Some(self.target.shape()), target),
             ("grad_output", self.grad_output.as_ref().map(|g| g.shape()), loss),
-            ("sample_weight", self.sample_weight.as_ref().map(|w| w.shape()), rows),
-            ("ignore_mask", self.ignore_mask.as_ref().map(|m| m.shape()), self.input.shape()),
+            ("sample_weight", self.sample_weight.as_ref().map(|w| w.shape()), items),
+            ("ignore_mask", self.ignore_mask.as_ref().map(|m| m.shape()), items),
         ];
         for (argument, got, expected) in given {
             if let Some(got) = got.filter(|got| *got != expected) {
@@ -261,6 +263,19 @@ impl<'a, X: Element> Tensors<'a, X> {
             }
         }
         Ok(())
+    }
+}
+
+impl<F: Real> Tensors<'_, F> {
+    /// Which rows of a loss over rows count for nothing whatever they hold: those that are masked, and those that weigh
+    /// 0. Empty if there is neither a mask nor weights.
+    pub(crate) fn excluded_rows(&self) -> Vec<bool> {
+        let mut excluded: Vec<bool> = self.ignore_mask.iter().flatten().copied().collect();
+        if let Some(weights) = &self.sample_weight {
+            excluded.resize(weights.len(), false);
+            excluded.iter_mut().zip(weights).for_each(|(excluded, &weight)| *excluded |= weight == F::zero());
+        }
+        excluded
     }
 }
 

@@ -1,8 +1,8 @@
 //! Proves the documented edges of cross-entropy and negative log-likelihood, on the GPU and on the CPU: infinities and
-//! NaN, ignored rows, means of empty batches, weights of 0, a single class.
+//! NaN, ignored rows, means of empty batches, weights of 0, a single class; of losses over rows, a single row.
 
-use deeploss::internals::OwnedTensors;
-use deeploss::{CrossEntropy, Evaluate, Loss, Nll, Output, Reduction};
+use deeploss::internals::{OwnedTarget, OwnedTensors};
+use deeploss::{CrossEntropy, Evaluate, Loss, MultiLabelMargin, MultiMargin, Nll, Output, Reduction, Tensors};
 use ndarray::{Array1, Array2, Axis, arr0, array, s};
 
 use crate::support::values::{close, grads, labels, logits, losses, run, same, unreduced, wide};
@@ -290,7 +290,7 @@ fn the_mean_of_an_empty_batch_is_nan_or_what_was_chosen() {
     });
 }
 
-/// 0 / 0, and a gradient of 0 / 0, as in PyTorch. Ignored rows keep their gradient of 0.
+/// 0 / 0, and a gradient of 0 / 0, as in PyTorch, unless a value was chosen. Ignored rows keep their gradient of 0.
 #[test]
 fn weights_that_sum_to_zero_make_the_mean_nan() {
     table(|rows| {
@@ -315,13 +315,17 @@ fn weights_that_sum_to_zero_make_the_mean_nan() {
             let lost = [
                 CrossEntropy::new().weight([1.0, 0.0]).label_smoothing(0.1),
                 CrossEntropy::new().weight([1.0, 0.0]).z_loss(0.1),
-                CrossEntropy::new().weight([1.0, 0.0]).z_loss(-0.1).on_empty(0.0),
             ];
             for loss in lost {
                 let mean = run(&loss, &ctx, x.view(), t.view());
                 rows.row(format!("{place} {loss:?}"), same(&losses(&mean), &[NAN]));
                 rows.row(format!("{place} {loss:?}, gradient"), same(&grads(&mean), &[NAN; 4]));
             }
+            // A value of the caller's choice takes their place.
+            let chosen = CrossEntropy::new().weight([1.0, 0.0]).z_loss(-0.1).on_empty(0.5);
+            let mean = run(&chosen, &ctx, x.view(), t.view());
+            rows.row(format!("{place} {chosen:?}"), same(&losses(&mean), &[0.5]));
+            rows.row(format!("{place} {chosen:?}, gradient"), same(&grads(&mean), &[0.0; 4]));
             let cancel = CrossEntropy::new().weight([1.0, -1.0]);
             for (name, x) in [("finite", x), ("infinite", array![[f32::NEG_INFINITY, 2.0], [0.5, 0.0]])] {
                 let mean = run(&cancel, &ctx, x.view(), array![0_i64, 1].view());
@@ -370,6 +374,72 @@ fn nll_loss_reads_only_the_labels_element() {
             );
             let nan = run(&loss, &ctx, x.view(), array![0_i64, 2, 1].view());
             rows.row(format!("{place} NaN"), same(&losses(&nan), &[NAN, NAN, 0.0]));
+        }
+    });
+}
+
+/// A number is a row of one class, and has the loss of a row of shape (1).
+#[test]
+fn logits_of_no_dimension_are_one_class() {
+    table(|rows| {
+        for (place, ctx) in places() {
+            for (name, loss) in cases::fullest(1) {
+                for reduction in [Reduction::None, Reduction::Mean] {
+                    let loss = loss.with_reduction(reduction);
+                    let Some(tensors) = cases::example_inputs(&*loss, &[1, 1], 4) else { continue };
+                    if !cases::has_rows(&*loss, &tensors) || format!("{loss:?}").contains("class_axis: Some") {
+                        continue;
+                    }
+                    let as_number = |values: &ndarray::ArrayD<f32>| arr0(values[[0, 0]]).into_dyn();
+                    let target = match &tensors.target {
+                        OwnedTarget::Indices(labels) => {
+                            OwnedTarget::Indices(arr0(*labels.first().expect("a label")).into_dyn())
+                        }
+                        OwnedTarget::Values(values) => OwnedTarget::Values(as_number(values)),
+                    };
+                    let number = OwnedTensors::new(as_number(&tensors.input), target);
+                    let of = |tensors: &OwnedTensors| loss.evaluate(&ctx, &tensors.view()).map_err(|e| e.to_string());
+                    let outcome = of(&number).and_then(|got| {
+                        let shapes = [&got.loss, &got.grad_input].map(|part| part.as_ref().map(|part| part.ndim()));
+                        let row = of(&tensors)?;
+                        same(&losses(&got), &losses(&row))?;
+                        same(&grads(&got), &grads(&row))?;
+                        ensure(shapes == [Some(0); 2], || format!("dimensions {shapes:?}"))
+                    });
+                    rows.row(format!("{place} {name} {reduction:?}"), outcome);
+                }
+            }
+        }
+    });
+}
+
+/// One row of scores, and its target with a dimension of size 1 more or less, as PyTorch's margin losses take it.
+#[test]
+fn the_target_of_a_single_row_of_margin_losses_may_have_one_dimension() {
+    let none = Reduction::None;
+    let (x, one) = (array![0.5_f32, 0.25, -1.0], arr0(0.5_f32));
+    table(|rows| {
+        for (place, ctx) in places() {
+            let margin = MultiMargin::new().reduction(none);
+            let (plain, with_axis) =
+                (run(&margin, &ctx, x.view(), arr0(0_i64).view()), run(&margin, &ctx, x.view(), array![0_i64].view()));
+            rows.row(format!("{place} label"), same(&losses(&with_axis), &losses(&plain)));
+            rows.row(format!("{place} gradient"), same(&grads(&with_axis), &grads(&plain)));
+            let shapes = [&plain, &with_axis].map(|output| output.loss.as_ref().map(|loss| loss.ndim()));
+            rows.row(
+                format!("{place} shape of the loss"),
+                ensure(shapes == [Some(0), Some(1)], || format!("{shapes:?}")),
+            );
+            let number = run(&margin, &ctx, one.view(), array![0_i64].view());
+            rows.row(format!("{place} number"), same(&losses(&number), &[0.0]));
+
+            let lists = MultiLabelMargin::new().reduction(none);
+            let number = run(&lists, &ctx, one.view(), array![0_i64].view());
+            rows.row(format!("{place} list of a number"), same(&losses(&number), &[0.0]));
+            let number = run(&lists, &ctx, array![0.5_f32].view(), arr0(0_i64).view());
+            rows.row(format!("{place} number for a list"), same(&losses(&number), &[0.0]));
+            let refused = CrossEntropy::new().evaluate(&ctx, &Tensors::new(x.view(), array![0_i64].view()));
+            rows.row(format!("{place} no other loss"), ensure(refused.is_err(), || "accepted"));
         }
     });
 }

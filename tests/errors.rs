@@ -6,10 +6,10 @@ use std::error::Error as _;
 
 use deeploss::{
     Bce, BceWithLogits, Context, CrossEntropy, Error, Evaluate, Hinge, INSTALL_A_DRIVER, KlDiv, LOSSES, Loss,
-    MarginRanking, Nll, OptionValue, Options, Output, Prepared, Problem, Reduction, RowStrategy, SigmoidFocal,
-    TargetKind, Tensors, Tuning, Want,
+    MarginRanking, MultiLabelMargin, MultiMargin, Nll, OptionValue, Options, Output, Prepared, Problem, Reduction,
+    RowStrategy, SigmoidFocal, TargetKind, Tensors, Tuning, Want,
 };
-use ndarray::{Array, ArrayD, IxDyn, arr0, array};
+use ndarray::{Array, Array2, ArrayD, IxDyn, arr0, array};
 
 use crate::support::{cases, ensure, gpu, own_device, places, scratch, table};
 
@@ -35,7 +35,10 @@ fn is(got: Result<Output, Error>, expected: &Error) -> Result<(), String> {
         Error::Shape { argument, expected, got } | Error::Value { argument, expected, got } => {
             vec![(*argument).to_owned(), expected.clone(), got.clone()]
         }
-        Error::Target { row, value, classes } => {
+        Error::Target { row, value, classes, ignorable } => {
+            if message.contains("ignore index") != *ignorable {
+                return Err(format!("`{message}` for a loss with ignore indices: {ignorable}"));
+            }
             vec!["target".into(), row.to_string(), value.to_string(), format!("0..{classes}")]
         }
         Error::Missing { argument, why } => vec![(*argument).to_owned(), (*why).to_owned()],
@@ -79,19 +82,46 @@ fn labels(loss: impl Loss + 'static, labels: Vec<i64>, classes: usize) -> Call {
     Box::new(move |ctx| loss.evaluate(ctx, &Tensors::new(input.view(), target.view())))
 }
 
+/// Lists of labels.
+fn indices_of(loss: impl Loss + 'static, target: Array2<i64>) -> Call {
+    let input = ArrayD::<f32>::zeros(IxDyn(target.shape()));
+    Box::new(move |ctx| loss.evaluate(ctx, &Tensors::new(input.view(), target.view())))
+}
+
 fn rows_of_classes() -> Vec<(&'static str, Call, Error)> {
     let both = Want::LOSS | Want::GRAD;
     let ce = CrossEntropy::new;
     let no_classes = "at least one class";
     vec![
-        ("no dimension", indices(ce(), &[], &[], both), shape("input", "(C), (N, C) or (N, C, d1, ...)", "()")),
         ("no classes", indices(ce(), &[2, 0], &[2], both), shape("input", no_classes, "[2, 0]")),
         ("no classes, (C)", indices(Nll::new(), &[0], &[], both), shape("input", no_classes, "[0]")),
         ("too many labels", indices(ce(), &[2, 3], &[3], both), shape("target", "[2]", "[3]")),
         ("labels with the class axis", indices(Nll::new(), &[2, 3], &[2, 3], both), shape("target", "[2]", "[2, 3]")),
-        ("labels of the wrong axis", indices(ce(), &[2, 3, 4], &[2, 3], both), shape("target", "[2, 4]", "[2, 3]")),
+        (
+            "labels of the wrong axis",
+            indices(ce(), &[2, 3, 4], &[2, 3], both),
+            shape("target", "[2, 4], or `class_axis(2)` if the classes are the last axis", "[2, 3]"),
+        ),
+        (
+            "labels as floats",
+            values(ce(), &[2, 3], &[2], both),
+            value(
+                "target",
+                "class indices, which need integers, or probabilities of shape [2, 3]",
+                "floating-point values of shape [2]",
+            ),
+        ),
+        (
+            "classes on the last axis",
+            indices(Nll::new(), &[4, 2, 5, 3], &[4, 2, 5], both),
+            shape("target", "[4, 5, 3], or `class_axis(3)` if the classes are the last axis", "[4, 2, 5]"),
+        ),
         ("a label for (C)", indices(ce(), &[3], &[1], both), shape("target", "[]", "[1]")),
-        ("labels at class axis 0", indices(ce().class_axis(0), &[2, 3], &[2], both), shape("target", "[3]", "[2]")),
+        (
+            "labels at class axis 0",
+            indices(ce().class_axis(0), &[2, 3], &[2], both),
+            shape("target", "[3], or `class_axis(1)` if the classes are the last axis", "[2]"),
+        ),
         ("too few probabilities", values(ce(), &[2, 3], &[2, 2], both), shape("target", "[2, 3]", "[2, 2]")),
         ("grad_output of a mean", upstream(ce(), &[2, 3], &[2]), shape("grad_output", "[]", "[2]")),
         (
@@ -148,25 +178,47 @@ fn rows_of_classes() -> Vec<(&'static str, Call, Error)> {
         (
             "probabilities",
             values(Nll::new(), &[2, 3], &[2, 3], both),
-            value("target", "class indices", "floating-point values"),
+            value("target", "class indices, which need integers", "floating-point values"),
         ),
-        ("a label too large", labels(ce(), vec![0, 3, 7], 3), Error::Target { row: 1, value: 3, classes: 3 }),
-        ("a negative label", labels(Nll::new(), vec![-1], 3), Error::Target { row: 0, value: -1, classes: 3 }),
-        ("a huge label", labels(ce(), vec![0, i64::MAX], 3), Error::Target { row: 1, value: i64::MAX, classes: 3 }),
+        (
+            "a label too large",
+            labels(ce(), vec![0, 3, 7], 3),
+            Error::Target { row: 1, value: 3, classes: 3, ignorable: true },
+        ),
+        (
+            "a negative label",
+            labels(Nll::new(), vec![-1], 3),
+            Error::Target { row: 0, value: -1, classes: 3, ignorable: true },
+        ),
+        (
+            "a huge label",
+            labels(ce(), vec![0, i64::MAX], 3),
+            Error::Target { row: 1, value: i64::MAX, classes: 3, ignorable: true },
+        ),
         (
             "a label that is 0 in 32 bits",
             labels(ce(), vec![1 << 32], 3),
-            Error::Target { row: 0, value: 1 << 32, classes: 3 },
+            Error::Target { row: 0, value: 1 << 32, classes: 3, ignorable: true },
         ),
         (
             "what stands for a far ignored value",
             labels(ce().ignore_index(1 << 40), vec![1 << 40, i64::from(i32::MIN)], 3),
-            Error::Target { row: 1, value: i64::from(i32::MIN), classes: 3 },
+            Error::Target { row: 1, value: i64::from(i32::MIN), classes: 3, ignorable: true },
+        ),
+        (
+            "-1 where nothing is ignored",
+            labels(MultiMargin::new(), vec![0, -1], 3),
+            Error::Target { row: 1, value: -1, classes: 3, ignorable: false },
+        ),
+        (
+            "a list with a label too large",
+            indices_of(MultiLabelMargin::new(), array![[0_i64, -1, 9], [1, 7, -1]]),
+            Error::Target { row: 1, value: 7, classes: 3, ignorable: false },
         ),
         (
             "-100 where it is not ignored",
             labels(ce().ignore_index(1), vec![1, -100], 3),
-            Error::Target { row: 1, value: -100, classes: 3 },
+            Error::Target { row: 1, value: -100, classes: 3, ignorable: true },
         ),
     ]
 }
@@ -198,7 +250,7 @@ fn elements() -> Vec<(&'static str, Call, Error)> {
         (
             "a weight that does not broadcast",
             values(Bce::new().weight(six.view()), &[2, 3], &[2, 3], both),
-            shape("weight", "a shape that broadcasts with [2, 3]", "[6]"),
+            shape("weight", "one that broadcasts to the input's, [2, 3]", "[6]"),
         ),
         (
             "no second input",
@@ -227,7 +279,7 @@ fn tensors_that_a_loss_does_not_take_are_refused() {
             for (name, loss) in cases::variants(4) {
                 let tensors = loss.example_inputs(&[3, 4], 1);
                 let takes_mask = loss.lower(&cases::problem(&tensors, Want::LOSS).with_ignore_mask()).is_ok();
-                let mask = ArrayD::from_elem(IxDyn(&[3, 4]), false);
+                let mask = ArrayD::from_elem(cases::item_shape(&*loss, &tensors).expect("a sample"), false);
                 let got = loss.evaluate(&ctx, &tensors.view().ignore_mask(mask.view()).wants(Want::LOSS));
                 let right = takes_mask || matches!(&got, Err(Error::Value { argument: "ignore_mask", .. }));
                 rows.row(format!("{place} {name} mask"), ensure(right, || format!("{got:?}")));
@@ -241,16 +293,18 @@ fn tensors_that_a_loss_does_not_take_are_refused() {
     });
 }
 
-/// Masks of another shape than the input's.
+/// Masks of another shape than the input's, or than the class indices'.
 #[test]
-fn a_mask_has_the_inputs_shape() {
+fn a_mask_has_the_shape_of_what_it_masks() {
     table(|rows| {
         for (place, ctx) in places() {
-            let loss = BceWithLogits::new();
             let (x, t) = (array![[0.0_f32, 1.0]], array![[1.0_f32, 0.0]]);
             let mask = array![true, false];
-            let got = loss.evaluate(&ctx, &Tensors::new(x.view(), t.view()).ignore_mask(mask.view()).wants(Want::LOSS));
-            rows.row(place, is(got, &shape("ignore_mask", "[1, 2]", "[2]")));
+            let call = Tensors::new(x.view(), t.view()).ignore_mask(mask.view()).wants(Want::LOSS);
+            let got = BceWithLogits::new().evaluate(&ctx, &call);
+            rows.row(format!("{place} elements"), is(got, &shape("ignore_mask", "[1, 2]", "[2]")));
+            let got = CrossEntropy::new().evaluate(&ctx, &call);
+            rows.row(format!("{place} rows"), is(got, &shape("ignore_mask", "[1]", "[2]")));
         }
     });
 }
@@ -375,7 +429,7 @@ fn preparing_an_invalid_problem_is_refused_too() {
         rows.row("axis", refused(ce().class_axis(5).prepare(&gpu(), &Problem::rows(2, 3)), &no_axis));
         let weight = shape("weight", "[3]", "[2]");
         rows.row("weight", refused(ce().weight([1.0; 2]).prepare(&gpu(), &Problem::rows(2, 3)), &weight));
-        let indices = value("target", "class indices", "floating-point values");
+        let indices = value("target", "class indices, which need integers", "floating-point values");
         rows.row("target", refused(Nll::new().prepare(&gpu(), &Problem::new(&[2, 3], TargetKind::Values)), &indices));
         // Host arrays of integers are converted; a buffer of them is not.
         let values = value("target", "floating-point values", "class indices");
@@ -388,7 +442,10 @@ fn preparing_an_invalid_problem_is_refused_too() {
 #[test]
 fn messages_of_every_error_say_what_to_do() {
     let errors = [
-        (Error::Target { row: 3, value: 9, classes: 5 }, "correct the label or ignore it"),
+        (
+            Error::Target { row: 3, value: 9, classes: 5, ignorable: true },
+            "an ignore index; correct the label or mask the row",
+        ),
         (Error::Invalid { argument: "target", count: 2, first: 7, value: "-1".into() }, "correct or ignore them"),
         (Error::Missing { argument: "loss", why: "give a buffer for it" }, "give a buffer for it"),
         (Error::NoAdapter { searched: "vulkan".into(), install: INSTALL_A_DRIVER }, "mesa-vulkan-drivers"),
@@ -402,7 +459,7 @@ fn messages_of_every_error_say_what_to_do() {
     // A scalar target is a shape like others.
     let (logits, label) = (array![1.0_f32, 2.0], arr0(5_i64));
     let got = CrossEntropy::new().evaluate(&Context::cpu(), &Tensors::new(logits.view(), label.view()));
-    assert_eq!(got, Err(Error::Target { row: 0, value: 5, classes: 2 }));
+    assert_eq!(got, Err(Error::Target { row: 0, value: 5, classes: 2, ignorable: true }));
 }
 
 /// What the system said is kept, for callers that look into it.

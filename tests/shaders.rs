@@ -87,7 +87,8 @@ fn collect() -> Vec<Planned> {
         cases::wants(loss, tensors).into_iter().map(|want| cases::problem(tensors, want)).collect::<Vec<_>>()
     };
     for shape in SHAPES {
-        for (_, loss) in cases::variants_of(shape) {
+        let weighed = LOSSES.iter().filter_map(|info| cases::weighed(info, shape));
+        for (_, loss) in cases::variants_of(shape).into_iter().chain(weighed) {
             let Some(tensors) = cases::example_inputs(&*loss, shape, 1) else { continue };
             for (_, loss) in cases::reductions(&*loss, &tensors) {
                 let upstream = cases::with_upstream(&*loss, &tensors);
@@ -96,6 +97,7 @@ fn collect() -> Vec<Planned> {
                 let more = [
                     everything.clone().with_ignore_mask(),
                     everything.clone().with_sample_weight(),
+                    everything.clone().with_ignore_mask().with_sample_weight(),
                     everything.wants(Want::STATS | Want::LOSS),
                 ];
                 all.extend(more.into_iter().filter(|problem| loss.lower(problem).is_ok()));

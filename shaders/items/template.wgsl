@@ -44,12 +44,15 @@ struct Item {
     t: u32,
     w: f32,
     pos_weight: f32,
+    g: f32,                 // grad_output / denominator: both gradients' factor
 }
 
+// The loss alone is not multiplied with g. The gradients are, by each loss in an order that leaves the range of f32 only where the
+// result does: g is small where a derivative is large, in a mean of many items for example.
 struct ItemGrad {
     loss: u32,              // bits
-    dx: f32,                // d loss / d x
-    d_second: f32,          // with respect to the second input or the target
+    dx: f32,                // g d loss / d x
+    d_second: f32,          // the same with respect to the second input or the target
     nan_mask: u32,          // NAN_BITS where dx is NaN; while `assume_finite` also where exact arithmetic is needed
     nan_mask_second: u32,
 }
@@ -75,10 +78,10 @@ struct Scale {
 
 fn reduction_scale() -> Scale {
     let divisor = denominator();
-    if (divisor == 0.0) {
+    if (divisor == 0u || is_nan(divisor)) {
         return Scale(0.0, NAN_BITS);
     }
-    return Scale(upstream() / divisor, 0u);
+    return Scale(upstream() / bitcast<f32>(divisor), 0u);
 }
 
 // What is read of items i .. i + 3. Those past the last repeat earlier ones.
@@ -162,13 +165,13 @@ fn item_grad(in: Item, nan_mask: u32) -> ItemGrad {
 
 fn grads_of_four(in: Four, scale: Scale) -> FourGrads {
     let every = select(scale.nan_mask, 0u, assume_finite);
-    let a = item_grad(Item(in.x.x, in.second.x, in.t.x, in.w.x, in.pos_weight.x), every);
-    let b = item_grad(Item(in.x.y, in.second.y, in.t.y, in.w.y, in.pos_weight.y), every);
-    let c = item_grad(Item(in.x.z, in.second.z, in.t.z, in.w.z, in.pos_weight.z), every);
-    let d = item_grad(Item(in.x.w, in.second.w, in.t.w, in.w.w, in.pos_weight.w), every);
     let g = scale.factor * in.upstream;
-    let dx = g * vec4<f32>(a.dx, b.dx, c.dx, d.dx);
-    let d_second = g * vec4<f32>(a.d_second, b.d_second, c.d_second, d.d_second);
+    let a = item_grad(Item(in.x.x, in.second.x, in.t.x, in.w.x, in.pos_weight.x, g.x), every);
+    let b = item_grad(Item(in.x.y, in.second.y, in.t.y, in.w.y, in.pos_weight.y, g.y), every);
+    let c = item_grad(Item(in.x.z, in.second.z, in.t.z, in.w.z, in.pos_weight.z, g.z), every);
+    let d = item_grad(Item(in.x.w, in.second.w, in.t.w, in.w.w, in.pos_weight.w, g.w), every);
+    let dx = vec4<f32>(a.dx, b.dx, c.dx, d.dx);
+    let d_second = vec4<f32>(a.d_second, b.d_second, c.d_second, d.d_second);
     let nan_mask = vec4<u32>(a.nan_mask, b.nan_mask, c.nan_mask, d.nan_mask);
     let nan_mask_second = vec4<u32>(a.nan_mask_second, b.nan_mask_second, c.nan_mask_second, d.nan_mask_second);
     return FourGrads(

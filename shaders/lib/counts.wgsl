@@ -1,6 +1,6 @@
-// What each row counts in the denominator of the mean: the class weight of its target times the weight of the row. Ignored rows count 0. A
-// row whose target is out of range counts 1, as it would unweighted: then the gradients of the other rows are what they are when
-// that target is corrected.
+// What each row counts in the denominator of the mean: the class weight of its target times the weight of the row. Ignored and excluded
+// rows count 0, whatever they weigh. A row whose target is out of range counts 1, as it would unweighted: then the gradients of the other
+// rows are what they are when that target is corrected.
 
 override WEIGHS_MEAN: bool = false;     // class weights count
 override HAS_LABELS: bool = false;      // targets are class indices
@@ -17,7 +17,8 @@ fn counts_of_four(labels: vec4<u32>, rows: vec4<u32>) -> vec4<u32> {
         w *= vec4<f32>(
             sample_weight_of(rows.x), sample_weight_of(rows.y), sample_weight_of(rows.z), sample_weight_of(rows.w));
     }
-    return select(bitcast<vec4<u32>>(w), vec4<u32>(0u), vec4<bool>(HAS_LABELS) & are_ignored(labels));
+    let excluded = vec4<bool>(is_excluded(rows.x), is_excluded(rows.y), is_excluded(rows.z), is_excluded(rows.w));
+    return select(bitcast<vec4<u32>>(w), vec4<u32>(0u), excluded | (vec4<bool>(HAS_LABELS) & are_ignored(labels)));
 }
 
 fn counts(label_bits: u32, row: u32) -> u32 {

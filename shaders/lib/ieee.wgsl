@@ -97,3 +97,8 @@ fn nan_mask_of(a: u32) -> u32 {
 fn half_bits(a: u32) -> u32 {
     return select(a, bitcast<u32>(0.5 * finite_or_zero(a)), is_finite(a));
 }
+
+// 2 a.
+fn x_twice(a: u32) -> u32 {
+    return select(twice_bits(bitcast<f32>(a)), bitcast<u32>(2.0 * bitcast<f32>(a)), assume_finite);
+}

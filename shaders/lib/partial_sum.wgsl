@@ -8,6 +8,8 @@ const HAS_INF = 2u;
 const HAS_NEG_INF = 4u;
 // A sum of such items may leave the range of f32 although their mean does not.
 const HAS_HUGE = 8u;
+// Some item is not 0.
+const HAS_COUNTS = 16u;
 const HUGE_BITS = 0x6f800000u;  // 2^96
 const SCALE = 0x1p-64f;
 const NO_ITEM = 0xffffffffu;

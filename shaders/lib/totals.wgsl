@@ -6,20 +6,35 @@ fn write_status(total: PartialSum, first_invalid_value: u32) {
     work[3] = first_invalid_value;
 }
 
-// The bits of sum / denominator. Over a denominator of 0 there is a mean only of nothing: where weights cancel or are 0 although their
-// rows lose something, it is NaN.
-fn total_bits(flags: u32, sum: f32, denominator: f32) -> u32 {
+// The bits of the denominator of a mean, given what the items count: 0 where nothing counts, so that the mean is that of an empty batch;
+// NaN where items count but cancel, as there is no mean then.
+fn denominator_bits(counted: PartialSum) -> u32 {
+    let bits = quotient_bits(counted, 1.0);
+    let is_zero = (bits & ABS_BITS) == 0u;
+    return select(bits, select(0u, NAN_BITS, (counted.flags & HAS_COUNTS) != 0u), is_zero);
+}
+
+// The bits of the mean of the losses, or of their sum over a denominator of 1.
+fn mean_bits(losses: PartialSum, denominator: u32) -> u32 {
+    if (denominator == 0u) {
+        return u.dispatch.empty;
+    }
+    if (is_nan(denominator)) {
+        return NAN_BITS;
+    }
+    return quotient_bits(losses, bitcast<f32>(denominator));
+}
+
+// The bits of a total divided by a number that is not 0.
+fn quotient_bits(total: PartialSum, denominator: f32) -> u32 {
+    let flags = total.flags;
     if ((flags & HAS_NAN) != 0u || (flags & (HAS_INF | HAS_NEG_INF)) == (HAS_INF | HAS_NEG_INF)) {
         return NAN_BITS;
     }
-    let infinite = (flags & (HAS_INF | HAS_NEG_INF)) != 0u;
-    if (denominator == 0.0) {
-        return select(NAN_BITS, u.dispatch.empty, sum == 0.0 && !infinite);
-    }
-    if (infinite) {
+    if ((flags & (HAS_INF | HAS_NEG_INF)) != 0u) {
         return select(INF_BITS, NEG_INF_BITS, ((flags & HAS_NEG_INF) != 0u) != (denominator < 0.0));
     }
-    let quotient = sum / denominator;
+    let quotient = (total.hi + total.lo) / denominator;
     if ((flags & HAS_HUGE) == 0u) {
         return bitcast<u32>(quotient);
     }

@@ -65,8 +65,9 @@ fn item(in: Item) -> ItemGrad {
     let log_x = log_bits(x);
     let log_rest = log_rest_bits(x);
     let loss = -in.w * (t * clamped(log_x) + (1.0 - t) * clamped(log_rest));
-    let dx = in.w * (x - t) / max(x * (1.0 - x), 1e-12);
-    let dt = x_mul(bitcast<u32>(in.w), x_add(log_rest, x_neg(log_x)));
+    let g = in.g * in.w;
+    let dx = g * ((x - t) / max(x * (1.0 - x), 1e-12));
+    let dt = x_mul(bitcast<u32>(g), x_add(log_rest, x_neg(log_x)));
     // log 0 is infinite, and so is dt.
     let infinite = WANT_GRAD_SECOND && (log_x == NEG_INF_BITS || log_rest == NEG_INF_BITS);
     return ItemGrad(

@@ -27,8 +27,9 @@ fn item(in: Item) -> ItemGrad {
         loss = select(x_mul(bitcast<u32>(coefficient), INF_BITS), 0u, coefficient == 0.0);
     }
     let nan_mask = nan_mask_of(in.x) | select(0u, NAN_BITS, infinite_or_nan(in.t));
-    let dx = negative * x.p - positive * x.q;
-    let of_positive = in.pos_weight * bitcast<f32>(softplus_bits(x_neg(in.x), opposite(x)));
-    let dt = params.hard * in.w * (of_positive - bitcast<f32>(softplus_bits(in.x, x)));
+    let g = in.g * in.w;
+    let dx = g * (1.0 - y) * x.p - g * in.pos_weight * y * x.q;
+    let minus = bitcast<f32>(softplus_bits(x_neg(in.x), opposite(x)));
+    let dt = (params.hard * g * in.pos_weight) * minus - (params.hard * g) * bitcast<f32>(softplus_bits(in.x, x));
     return ItemGrad(select(loss, NAN_BITS, nan_mask != 0u), dx, dt, nan_mask, nan_mask_of(in.x));
 }

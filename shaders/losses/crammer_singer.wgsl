@@ -36,7 +36,7 @@ fn bits_of_key(key: u32) -> u32 {
 }
 
 fn open_row(index: u32, at: u32) -> Row {
-    let label = read_label(target_index(index));
+    let label = label_of_row(index, read_label(target_index(index)));
     return Row(at, label, load_logit(at, label.class_index));
 }
 

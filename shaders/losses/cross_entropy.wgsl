@@ -83,9 +83,9 @@ struct RowResult {
 
 fn open_row(index: u32, at: u32) -> Row {
     if (PROBABILITIES) {
-        return Row(index, at, Label(NO_CLASS, COUNTS), 0u);
+        return Row(index, at, label_of_row(index, Label(NO_CLASS, COUNTS)), 0u);
     }
-    let label = read_label(target_index(index));
+    let label = label_of_row(index, read_label(target_index(index)));
     return Row(index, at, label, load_logit(at, label.class_index));
 }
 
@@ -367,7 +367,8 @@ fn grad_left_out(row: Row, result: RowResult) -> u32 {
 fn grad_target_four(row: Row, acc: Acc, result: RowResult, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
     let factor = result.scale * params.hard * class_weights(classes_of(j));
     let half_l = (acc.online.half_m - half_x4(x)) + 0.5 * result.log_d;
-    let g = factor * half_l;
+    // Opaque, as compilers double half_l first, which may overflow.
+    let g = opaque4(factor * half_l);
     let finite = vec4<u32>(twice_bits(g.x), twice_bits(g.y), twice_bits(g.z), twice_bits(g.w));
     let infinite = select(vec4<u32>(INF_BITS), vec4<u32>(NEG_INF_BITS), factor < vec4<f32>(0.0));
     let masked = select(infinite, vec4<u32>(NAN_BITS), factor == vec4<f32>(0.0));

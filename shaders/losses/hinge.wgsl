@@ -10,5 +10,5 @@ struct Params {
 
 fn item(in: Item) -> ItemGrad {
     let z = x_add(bitcast<u32>(params.margin), x_neg(x_mul(in.t, in.x)));
-    return ItemGrad(x_relu(z), select(0.0, -bitcast<f32>(in.t), x_positive(z)), 0.0, 0u, 0u);
+    return ItemGrad(x_relu(z), select(0.0, -in.g * bitcast<f32>(in.t), x_positive(z)), 0.0, 0u, 0u);
 }

@@ -24,15 +24,23 @@ fn in_log_space(in: Item) -> ItemGrad {
         let p = exp_twice(0.5 * min(t, FINITE_LOG_TARGET));
         let difference = t - bitcast<f32>(in.x);
         let nan_mask = select(0u, NAN_BITS, t > FINITE_LOG_TARGET);
-        return ItemGrad(bitcast<u32>(p * difference), -p, p * (difference + 1.0), nan_mask, 0u);
+        return ItemGrad(bitcast<u32>(p * difference), -in.g * p, in.g * p * (difference + 1.0), nan_mask, 0u);
     }
     let overflow = in.t == INF_BITS;
     let p = select(select(exp_any(t), 0.0, in.t == NEG_INF_BITS), 1.0, is_nan(in.t));
     let p_bits = select(bitcast<u32>(p), in.t, overflow || is_nan(in.t));
-    let difference = x_add(in.t, x_neg(in.x));
-    let dt = x_mul(p_bits, x_add(difference, 0x3f800000u));
-    let loss = x_mul(p_bits, difference);
-    return ItemGrad(loss, -bitcast<f32>(p_bits), bitcast<f32>(dt), nan_mask_of(in.t), nan_mask_of(dt));
+    // Halves: the difference of two finite floats may overflow, though p is 0.
+    let half_difference = x_add(half_bits(in.t), x_neg(half_bits(in.x)));
+    let half_loss = x_mul(p_bits, half_difference);
+    let g = x_mul(bitcast<u32>(in.g), p_bits);
+    let half_dt = x_mul(g, x_add(half_difference, 0x3f000000u));
+    return ItemGrad(
+        x_twice(half_loss),
+        -bitcast<f32>(g),
+        bitcast<f32>(x_twice(half_dt)),
+        nan_mask_of(in.t),
+        nan_mask_of(half_dt),
+    );
 }
 
 fn item(in: Item) -> ItemGrad {
@@ -47,5 +55,11 @@ fn item(in: Item) -> ItemGrad {
     let loss = select(NAN_BITS, x_mul(in.t, difference), defined);
     let dt = select(NAN_BITS, x_add(difference, 0x3f800000u), defined && !zero);
     let nan_mask = nan_mask_of(in.t) | select(0u, NAN_BITS, assume_finite && !defined);
-    return ItemGrad(loss, -bitcast<f32>(in.t), bitcast<f32>(dt), nan_mask, select(0u, NAN_BITS, is_nan(dt)));
+    return ItemGrad(
+        loss,
+        -in.g * bitcast<f32>(in.t),
+        bitcast<f32>(x_mul(bitcast<u32>(in.g), dt)),
+        nan_mask,
+        select(0u, NAN_BITS, is_nan(dt)),
+    );
 }

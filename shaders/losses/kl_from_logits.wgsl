@@ -40,6 +40,7 @@ const ACCUMULATES = true;
 
 struct Row {
     at: u32,
+    label: Label,
 }
 
 struct Acc {
@@ -71,11 +72,11 @@ struct RowResult {
 }
 
 fn open_row(index: u32, at: u32) -> Row {
-    return Row(at);
+    return Row(at, label_of_row(index, Label(NO_CLASS, COUNTS)));
 }
 
 fn skips_row(row: Row) -> bool {
-    return false;
+    return row.label.state != COUNTS;
 }
 
 fn left_out(row: Row) -> u32 {
@@ -256,7 +257,9 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     var loss = bitcast<u32>(max(acc.sum_pu + acc.sum_qv, 0.0) * params.square);
     var nan_mask = upstream.nan_mask;
     let both = FINITE_Q | FINITE_P;
-    if ((acc.notes & FOUND_NAN) != 0u || (acc.notes & both) != both) {
+    if (skips_row(row)) {
+        loss = skipped_loss(row.label);
+    } else if ((acc.notes & FOUND_NAN) != 0u || (acc.notes & both) != both) {
         loss = NAN_BITS;
         nan_mask = NAN_BITS;
     } else if ((acc.notes & MAKES_INF) != 0u) {

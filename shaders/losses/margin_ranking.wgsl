@@ -9,8 +9,9 @@ struct Params {
 }
 
 fn item(in: Item) -> ItemGrad {
-    let difference = x_add(in.x, x_neg(in.second));
-    let z = x_add(bitcast<u32>(params.margin), x_neg(x_mul(in.t, difference)));
-    let dx = select(0.0, -bitcast<f32>(in.t), x_positive(z));
-    return ItemGrad(x_relu(z), dx, -dx, 0u, 0u);
+    // Halves: the difference of two finite floats may overflow.
+    let half_difference = x_add(half_bits(in.x), x_neg(half_bits(in.second)));
+    let half_z = x_add(bitcast<u32>(0.5 * params.margin), x_neg(x_mul(in.t, half_difference)));
+    let dx = select(0.0, -in.g * bitcast<f32>(in.t), x_positive(half_z));
+    return ItemGrad(x_twice(x_relu(half_z)), dx, -dx, 0u, 0u);
 }

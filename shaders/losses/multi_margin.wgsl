@@ -5,7 +5,9 @@
 //
 // https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiMarginLoss.html
 //
-// Scores are halved before they are subtracted: a difference of finite floats may overflow, half of it cannot.
+// Scores are halved before they are subtracted: a difference of finite floats may overflow, half of it cannot. With h_c = max(0, z_c) / 2,
+// what is summed of each class for p = 2 is h_c / C, which is at most the mean of the h_c; the factors 4 w_t and grad_output come last:
+//   dloss/dx_c = 4 w_t (h_c / C)
 
 struct Params {
     half_margin: f32,
@@ -20,19 +22,20 @@ struct Row {
     at: u32,
     label: Label,
     offset: u32,        // bits of (m - x_t) / 2
+    w: f32,             // w_t
     share: f32,         // w_t / C
 }
 
 struct Acc {
     loss: RunSum,       // times w_t / C
-    slopes: RunSum,     // sum over c != t of d max(0, z_c)^p / dz_c
+    slopes: RunSum,     // of the classes c != t, see `slopes_of`
     flags: u32,
 }
 
 struct RowResult {
     loss: u32,
     nan_mask: u32,
-    scale: f32,         // w_t / C, times what comes from above
+    scale: f32,         // of `slopes_of`
     at_label: f32,      // gradient at t
 }
 
@@ -40,9 +43,10 @@ const FOUND_NAN = 1u;
 const FOUND_INF = 2u;
 
 fn open_row(index: u32, at: u32) -> Row {
-    let label = read_label(target_index(index));
+    let label = label_of_row(index, read_label(target_index(index)));
     let offset = x_add(bitcast<u32>(params.half_margin), x_neg(half_bits(load_logit(at, label.class_index))));
-    return Row(at, label, offset, class_weight(label.class_index) * params.per_class);
+    let w = class_weight(label.class_index);
+    return Row(at, label, offset, w, w * params.per_class);
 }
 
 fn skips_row(row: Row) -> bool {
@@ -73,15 +77,16 @@ fn half_excess(row: Row, bits: u32) -> u32 {
     return x_relu(x_add(row.offset, half_bits(bits)));
 }
 
-// d max(0, z)^p / dz of z given halved, as bits: 2 z = 4 (z / 2) for p = 2. Of an infinite z too; 0 of NaN.
+// Four classes' gradients before their common factor, given the bits of h_c: h_c / C for p = 2, else 1 where z_c > 0. Of an infinite z
+// too; 0 of NaN.
 fn slopes_of(half_z: vec4<u32>) -> vec4<f32> {
     let h = bitcast<vec4<f32>>(half_z);
     if (SQUARED && assume_finite) {
-        return 4.0 * h;
+        return h * params.per_class;
     }
     var d = vec4<f32>(1.0);
     if (SQUARED) {
-        d = 4.0 * h;
+        d = h * params.per_class;
     }
     if (assume_finite) {
         return select(vec4<f32>(0.0), d, h > vec4<f32>(0.0));
@@ -100,13 +105,14 @@ fn add_four(before: Acc, row: Row, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, 
         acc.flags |= select(0u, FOUND_NAN, largest > INF_BITS) | select(0u, FOUND_INF, any(term == vec4<u32>(INF_BITS)));
     }
     let h = finite_four(term);
-    // Multiplied with w_t / C before it is summed: the mean of finite terms stays finite.
+    // Multiplied with w_t / C before it is summed: the mean of finite terms stays finite. Opaque, as compilers take a common factor out
+    // of a sum.
     if (SQUARED) {
-        acc.loss = run_sum_add(before.loss, (2.0 * h) * (2.0 * h * row.share));
+        acc.loss = run_sum_add(before.loss, opaque4(4.0 * (h * (h * row.share))));
     } else {
-        acc.loss = run_sum_add(before.loss, h * (2.0 * row.share));
+        acc.loss = run_sum_add(before.loss, opaque4(h * (2.0 * row.share)));
     }
-    acc.slopes = run_sum_add(before.slopes, slopes_of(term));
+    acc.slopes = run_sum_add(before.slopes, opaque4(slopes_of(term)));
     return acc;
 }
 
@@ -123,12 +129,20 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     } else if (acc.flags != 0u) {
         loss = x_mul(INF_BITS, bitcast<u32>(row.share));
     }
-    let scale = upstream.factor * row.share;
-    return RowResult(loss, upstream.nan_mask, scale, -scale * run_sum_value(acc.slopes));
+    let scale = upstream.factor * select(row.share, row.w, SQUARED);
+    return RowResult(loss, upstream.nan_mask, scale, -gradients(scale, vec4<f32>(run_sum_value(acc.slopes))).x);
+}
+
+// The last factor comes last: opaque, as compilers would multiply the slopes with it first.
+fn gradients(scale: f32, slopes: vec4<f32>) -> vec4<f32> {
+    if (SQUARED) {
+        return 4.0 * opaque4(scale * slopes);
+    }
+    return scale * slopes;
 }
 
 fn grad_four(row: Row, acc: Acc, result: RowResult, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
-    return bitcast<vec4<u32>>(result.scale * slopes_of(term));
+    return bitcast<vec4<u32>>(gradients(result.scale, slopes_of(term)));
 }
 
 fn holds_terms() -> bool {

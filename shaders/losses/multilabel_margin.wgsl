@@ -19,11 +19,11 @@ const ACCUMULATES = true;
 
 struct Row {
     at: u32,
-    bad: bool,          // some label is out of range
+    label: Label,       // OUT_OF_RANGE if one of the list is
 }
 
 struct Acc {
-    loss: RunSum,       // halved, before 1 / C
+    loss: RunSum,
     nan: u32,           // 1 if some z_ij is NaN
     inf: u32,           // 1 if some is +inf
 }
@@ -35,11 +35,12 @@ struct RowResult {
 }
 
 fn open_row(index: u32, at: u32) -> Row {
-    return Row(at, label_counts[at] == BAD_LIST);
+    let state = select(COUNTS, OUT_OF_RANGE, label_counts[at] == BAD_LIST);
+    return Row(at, label_of_row(index, Label(NO_CLASS, state)));
 }
 
 fn skips_row(row: Row) -> bool {
-    return row.bad;
+    return row.label.state != COUNTS;
 }
 
 fn left_out(row: Row) -> u32 {
@@ -82,7 +83,8 @@ fn add_label(before: Acc, row: Row, counts: vec4<bool>, bits: vec4<u32>, label: 
     let infinite = half_z == vec4<u32>(INF_BITS);
     let finite = bitcast<vec4<f32>>(select(half_z, vec4<u32>(0u), nan | infinite));
     return Acc(
-        run_sum_add(before.loss, finite),
+        // Times 2 / C before they are summed: the mean of finite terms stays finite. Opaque, as compilers take a common factor out of a sum.
+        run_sum_add(before.loss, opaque4(finite * params.half_per_class)),
         before.nan | select(0u, 1u, any(nan)),
         before.inf | select(0u, 1u, any(infinite)),
     );
@@ -120,9 +122,9 @@ fn acc_join(acc: Acc) -> Acc {
 }
 
 fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
-    var loss = bitcast<u32>(run_sum_value(acc.loss) * params.half_per_class);
-    if (row.bad) {
-        loss = BAD_BITS;
+    var loss = bitcast<u32>(run_sum_value(acc.loss));
+    if (skips_row(row)) {
+        loss = skipped_loss(row.label);
     } else if (acc.nan != 0u) {
         loss = NAN_BITS;
     } else if (acc.inf != 0u) {

@@ -15,6 +15,7 @@ const ACCUMULATES = true;
 
 struct Row {
     at: u32,
+    label: Label,
 }
 
 struct Acc {
@@ -33,11 +34,12 @@ const FOUND_INF = 2u;
 const FOUND_NEG_INF = 4u;
 
 fn open_row(index: u32, at: u32) -> Row {
-    return Row(at);
+    open_class_weights(at);
+    return Row(at, label_of_row(index, Label(NO_CLASS, COUNTS)));
 }
 
 fn skips_row(row: Row) -> bool {
-    return false;
+    return row.label.state != COUNTS;
 }
 
 fn left_out(row: Row) -> u32 {
@@ -74,9 +76,9 @@ fn term_four(row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32
 
 // The bits of one class' term of the loss.
 fn class_term(bits: u32, y: u32, share: f32) -> u32 {
-    let rest = x_add(0x3f800000u, x_neg(y));
-    let term = x_add(x_mul(y, x_softplus(x_neg(bits))), x_mul(rest, x_softplus(bits)));
-    return x_mul(bitcast<u32>(share), term);
+    let of_positive = x_mul(bitcast<u32>(share), y);
+    let of_negative = x_mul(bitcast<u32>(share), x_add(0x3f800000u, x_neg(y)));
+    return x_add(x_mul(of_positive, x_softplus(x_neg(bits))), x_mul(of_negative, x_softplus(bits)));
 }
 
 fn flags_of(term: u32) -> u32 {
@@ -102,7 +104,9 @@ fn acc_join(acc: Acc) -> Acc {
 fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     var loss = bitcast<u32>(run_sum_value(acc.loss));
     let both = FOUND_INF | FOUND_NEG_INF;
-    if ((acc.flags & FOUND_NAN) != 0u || (acc.flags & both) == both) {
+    if (skips_row(row)) {
+        loss = skipped_loss(row.label);
+    } else if ((acc.flags & FOUND_NAN) != 0u || (acc.flags & both) == both) {
         loss = NAN_BITS;
     } else if (acc.flags != 0u) {
         loss = select(INF_BITS, NEG_INF_BITS, acc.flags == FOUND_NEG_INF);

@@ -28,7 +28,7 @@ struct RowResult {
 }
 
 fn open_row(index: u32, at: u32) -> Row {
-    return Row(at, read_label(target_index(index)));
+    return Row(at, label_of_row(index, read_label(target_index(index))));
 }
 
 fn skips_row(row: Row) -> bool {

@@ -59,5 +59,5 @@ fn item(in: Item) -> ItemGrad {
     }
     let dx = a_t * (focused.slope * ce) + factor * ((1.0 - t) * p - t * q);
     let nan_mask = nan_mask_of(in.x) | select(0u, NAN_BITS, infinite_or_nan(in.t));
-    return ItemGrad(select(loss, NAN_BITS, nan_mask != 0u), dx, 0.0, nan_mask, 0u);
+    return ItemGrad(select(loss, NAN_BITS, nan_mask != 0u), in.g * dx, 0.0, nan_mask, 0u);
 }

@@ -11,5 +11,5 @@ struct Params {
 fn item(in: Item) -> ItemGrad {
     let z = x_neg(x_mul(in.t, in.x));
     let score = logistic(z);
-    return ItemGrad(softplus_bits(z, score), -bitcast<f32>(in.t) * score.p, 0.0, nan_mask_of(z), 0u);
+    return ItemGrad(softplus_bits(z, score), -in.g * (bitcast<f32>(in.t) * score.p), 0.0, nan_mask_of(z), 0u);
 }

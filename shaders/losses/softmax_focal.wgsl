@@ -36,7 +36,7 @@ struct Acc {
     found: u32,         // of joined lanes: FOUND_NAN, HAS_FINITE
     // With smoothing, of the second pass:
     infinite: u32,      // 1 if a class with a_c != 0 has probability 0
-    loss: f32,          // sum_c a_c f(p_c)
+    half_loss: f32,     // sum_c a_c f(p_c) / 2
     sum_ah: f32,        // sum_c a_c h_c
 }
 
@@ -44,7 +44,7 @@ const FOUND_NAN = 1u;       // some logit is NaN or +inf
 const HAS_FINITE = 2u;      // some logit is finite
 
 struct SecondPass {
-    loss: RunSum,
+    half_loss: RunSum,
     sum_ah: RunSum,
     infinite: u32,
 }
@@ -61,7 +61,7 @@ struct RowResult {
 }
 
 fn open_row(index: u32, at: u32) -> Row {
-    let label = read_label(target_index(index));
+    let label = label_of_row(index, read_label(target_index(index)));
     return Row(at, label, load_logit(at, label.class_index));
 }
 
@@ -128,9 +128,9 @@ fn acc_join(lane_acc: Acc) -> Acc {
     return acc;
 }
 
-// One class c: f(p_c) and h_c.
+// One class c: f(p_c) / 2 and h_c.
 struct Term {
-    loss: f32,
+    half_loss: f32,
     h: f32,
 }
 
@@ -149,11 +149,10 @@ fn term_of(p: f32, one_minus_p: f32, half_below_max: f32, log_d: f32) -> Term {
     let left = max(one_minus_p, 0.0);
     // -log p = (m - x) + log d, halved against overflow.
     let half_cost = half_below_max + 0.5 * log_d;
-    let cost = 2.0 * min(half_cost, 0x1p126f);
     let focus = unit_power(left, params.gamma);
     // p log p / (1 - p), -1 in the limit.
-    let slope = select(-p * cost / left, -1.0, left < 1e-30);
-    return Term(focus * cost, focus * (params.gamma * slope - 1.0));
+    let slope = select(-2.0 * (p * half_cost / left), -1.0, left < 1e-30);
+    return Term(focus * half_cost, focus * (params.gamma * slope - 1.0));
 }
 
 // Of the label's class.
@@ -186,7 +185,7 @@ fn second_pass_add(before: SecondPass, row: Row, acc: Acc, x: vec4<u32>, y: vec4
     let four = term_of(p.w, 1.0 - p.w, below.w, log_d);
     let infinite = any((x == vec4<u32>(NEG_INF_BITS)) & (a != vec4<f32>(0.0)));
     return SecondPass(
-        run_sum_add(before.loss, a * vec4<f32>(one.loss, two.loss, three.loss, four.loss)),
+        run_sum_add(before.half_loss, a * vec4<f32>(one.half_loss, two.half_loss, three.half_loss, four.half_loss)),
         run_sum_add(before.sum_ah, a * vec4<f32>(one.h, two.h, three.h, four.h)),
         before.infinite | select(0u, 1u, infinite),
     );
@@ -194,12 +193,12 @@ fn second_pass_add(before: SecondPass, row: Row, acc: Acc, x: vec4<u32>, y: vec4
 
 // Ends the runs.
 fn second_pass_close(sums: SecondPass) -> SecondPass {
-    return SecondPass(run_sum_close(sums.loss), run_sum_close(sums.sum_ah), sums.infinite);
+    return SecondPass(run_sum_close(sums.half_loss), run_sum_close(sums.sum_ah), sums.infinite);
 }
 
 fn second_pass_join(before: Acc, sums: SecondPass) -> Acc {
     var acc = before;
-    acc.loss = run_sum_value(run_sum_join(sums.loss));
+    acc.half_loss = run_sum_value(run_sum_join(sums.half_loss));
     acc.sum_ah = run_sum_value(run_sum_join(sums.sum_ah));
     acc.infinite = group_or(sums.infinite);
     return acc;
@@ -207,7 +206,7 @@ fn second_pass_join(before: Acc, sums: SecondPass) -> Acc {
 
 // What `second_pass_join` made of a part of the row, as a lane's share.
 fn second_pass_of(acc: Acc) -> SecondPass {
-    return SecondPass(RunSum(acc.loss, 0.0, 0.0), RunSum(acc.sum_ah, 0.0, 0.0), acc.infinite);
+    return SecondPass(RunSum(acc.half_loss, 0.0, 0.0), RunSum(acc.sum_ah, 0.0, 0.0), acc.infinite);
 }
 
 fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
@@ -219,7 +218,7 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     let a_t = w * (params.hard + params.soft);
     let one = label_term(row, acc.online.half_m, s, e_t, log_d);
     let sum_ah = acc.sum_ah + a_t * one.h;
-    var loss = bitcast<u32>(acc.loss + a_t * one.loss);
+    var loss = twice_bits(acc.half_loss + a_t * one.half_loss);
     var nan_mask = upstream.nan_mask;
     let t_is_infinite = row.t_bits == NEG_INF_BITS && a_t != 0.0;
     if (skips_row(row)) {

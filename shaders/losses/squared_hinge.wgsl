@@ -8,6 +8,7 @@ struct Params {
 
 fn item(in: Item) -> ItemGrad {
     let z = x_relu(x_add(bitcast<u32>(params.margin), x_neg(x_mul(in.t, in.x))));
-    let dx = select(0.0, -2.0 * bitcast<f32>(in.t) * bitcast<f32>(z), x_positive(z));
+    // Opaque, as compilers may multiply 2 t z first, which may overflow.
+    let dx = select(0.0, opaque(-2.0 * in.g * bitcast<f32>(in.t)) * bitcast<f32>(z), x_positive(z));
     return ItemGrad(x_mul(z, z), dx, 0.0, 0u, 0u);
 }

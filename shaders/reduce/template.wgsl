@@ -3,7 +3,7 @@
 // A workgroup sums `chunk` items. A single workgroup finishes at once; several leave a partial sum each in `work`, and a second
 // dispatch, whose items are those partial sums, finishes.
 //
-//   work     word 0: the denominator; words 1 .. 3: status (how many invalid items, the first one's index, its value);
+//   work     word 0: the denominator (`denominator_bits`); words 1 .. 3: status (how many invalid items, the first one's index, its value);
 //            from SUMS_AT on: partial sums of SUM_WORDS
 //
 // The source (reduce/source/) supplies
@@ -107,7 +107,8 @@ fn reduce(
     if (!BY_EIGHT || out_of_proportion) {
         sum = sum_one_by_one(start, end, false);
     }
-    let flags = group_or(sum.flags);
+    let something = any(largest != vec4<u32>(0u));
+    let flags = group_or(sum.flags | select(0u, HAS_COUNTS, something));
     if ((flags & HAS_HUGE) != 0u) {
         sum = sum_one_by_one(start, end, true);
     }
@@ -116,9 +117,9 @@ fn reduce(
         return;
     }
     if (workgroups.x == 1u) {
-        var denominator = u.dispatch.denominator;
+        var denominator = bitcast<u32>(u.dispatch.denominator);
         if (COUNTED) {
-            denominator = bitcast<f32>(work[0]);
+            denominator = work[0];
         }
         var reported = 0u;
         if (total.invalid > 0u) {

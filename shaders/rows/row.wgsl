@@ -18,7 +18,7 @@ fn one_row(in_band: u32, exists: bool) {
     if (!exists || !(WANT_GRAD || WANT_GRAD_TARGET)) {
         return;
     }
-    if (skipped) {
+    if (is_flat(skipped)) {
         store_zeros(at, 0u, pairs);
         return;
     }

@@ -4,6 +4,7 @@
 //   target_data   (N, D) class indices, or (N, C, D) values: rows/target/
 //   weight        (C): rows/class_weight/
 //   sample_weight (N, D): rows/sample_weight/
+//   ignore_mask   (N, D): rows/row_mask/
 //   grad_output   () or (N, D): rows/grad_output/
 //   losses        (N, D)  the loss of each row; BAD_BITS where the target is out of range
 //   grad_input, grad_target   (N, C, D): io/write/, rows/grad_target/
@@ -50,12 +51,18 @@ struct Uniforms {
 // A copy of the uniform's, see `zero`.
 var<private> params: Params;
 // Set by invocations that have a row: in a small batch, counting takes time.
-var<private> denominator: f32;
+// Bits: 0 where nothing counts in the batch, NaN where there is no mean.
+var<private> denominator: u32;
 
 // The number of the invocation's group.
 fn enter_rows(workgroup: vec3<u32>, invocation: u32) -> u32 {
     params = u.params;
     return enter_group(workgroup.x + workgroup.y * u.dispatch.grid_x, invocation);
+}
+
+// A row's label, IGNORED where the row counts for nothing whatever it holds. Rows of values have the class NO_CLASS.
+fn label_of_row(index: u32, label: Label) -> Label {
+    return Label(label.class_index, select(label.state, IGNORED, is_excluded(index)));
 }
 
 // The classes of the four that begins with class j.
@@ -163,17 +170,23 @@ const ORDINARY_BITS = 0x49800000u;
 // grad_output / denominator: what the gradient of one row's loss is multiplied with.
 struct Scale {
     factor: f32,
-    nan_mask: u32,      // NAN_BITS where the denominator is 0 though the row counts, else 0
+    nan_mask: u32,      // NAN_BITS where there is no mean, else 0
 }
 
 fn row_scale(row: u32, skipped: bool) -> Scale {
     if (skipped) {
         return Scale(0.0, 0u);
     }
-    if (denominator == 0.0) {
+    if (denominator == 0u || is_nan(denominator)) {
         return Scale(0.0, NAN_BITS);
     }
-    return Scale(upstream_of(row) / denominator, 0u);
+    return Scale(upstream_of(row) / bitcast<f32>(denominator), 0u);
+}
+
+// Whether the row's gradient is 0, whatever it holds: it is skipped, or nothing counts in the batch, whose mean is a number of the
+// caller's choice then.
+fn is_flat(skipped: bool) -> bool {
+    return skipped || (denominator == 0u && !is_nan(u.dispatch.empty));
 }
 
 // Stores the row's loss, and returns what its gradient needs. All lanes of the group come here, and all get the same.

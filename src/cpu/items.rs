@@ -30,22 +30,25 @@ pub(crate) struct ItemIn<F> {
     pub(crate) w: F,
     /// The weight of the positive part.
     pub(crate) pos_weight: F,
+    /// grad_output / denominator: both gradients' factor.
+    pub(crate) g: F,
 }
 
-/// Loss and derivatives of one element.
+/// Loss and gradients of one element. The gradients are multiplied with `g`, in an order that leaves the range of the
+/// scalar only where the result does.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ItemOut<F> {
     /// The loss.
     pub(crate) loss: F,
-    /// d loss / d input.
+    /// g d loss / d input.
     pub(crate) dx: F,
-    /// d loss / d second input, or d loss / d target.
+    /// g d loss / d second input, or g d loss / d target.
     pub(crate) d_second: F,
 }
 
 /// An element-wise loss, for one element: the CPU reference of the loss' WGSL file.
 pub(crate) trait ItemReference<F: Real>: Sync {
-    /// Loss and derivatives. `#[inline(always)]` and without branches that depend on the element: it becomes the body
+    /// Loss and gradients. `#[inline(always)]` and without branches that depend on the element: it becomes the body
     /// of a loop that is compiled once for each width of vectors.
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F>;
 
@@ -251,13 +254,14 @@ impl<F: Real, L: ItemReference<F>> Task for Chunk<'_, F, L> {
         blocks(slices, |place, [x, second, t, w, pos_weight, counts, scale]: [&[F; TILE]; 7]| {
             let Outputs(out) = &mut Outputs([[F::zero(); TILE]; 3]);
             for k in 0..TILE {
-                let item = ItemIn { x: x[k], second: second[k], t: t[k], w: w[k], pos_weight: pos_weight[k] };
+                let item =
+                    ItemIn { x: x[k], second: second[k], t: t[k], w: w[k], pos_weight: pos_weight[k], g: scale[k] };
                 let item = call.loss.item(&item);
                 // Whatever an ignored item holds.
                 let counted = counts[k] != F::zero();
                 out[0][k] = if counted { item.loss } else { F::zero() };
-                out[1][k] = if counted { scale[k] * item.dx } else { F::zero() };
-                out[2][k] = if counted { scale[k] * item.d_second } else { F::zero() };
+                out[1][k] = if counted { item.dx } else { F::zero() };
+                out[2][k] = if counted { item.d_second } else { F::zero() };
             }
             for (to, values) in [&mut losses, &mut dx, &mut d_second].into_iter().zip(&*out) {
                 if let Some(to) = to {

@@ -78,14 +78,17 @@ impl FromIterator<f64> for Sum {
     }
 }
 
-/// The reduced loss. Over a denominator of 0 there is a mean only of nothing: where weights cancel or are 0 although
-/// their rows lose something, it is NaN.
+/// The denominator of a mean, given what the items count: 0 where nothing counts, so that the mean is that of an empty
+/// batch; NaN where items count but cancel, as there is no mean then.
+fn counted(counts: impl IntoIterator<Item = f64>) -> f64 {
+    let mut something = false;
+    let total = counts.into_iter().inspect(|&count| something |= count != 0.0).collect::<Sum>().total();
+    if total == 0.0 && something { f64::NAN } else { total }
+}
+
+/// The reduced loss, over a denominator as [`counted`] gives it.
 fn reduced<F: Real>(lowered: &Lowered, sums: impl IntoIterator<Item = f64>, denominator: f64) -> ArrayD<F> {
     let sum = sums.into_iter().collect::<Sum>().total();
-    let value = match (denominator == 0.0, sum == 0.0) {
-        (false, _) => sum / denominator,
-        (true, true) => f64::from(lowered.empty),
-        (true, false) => f64::NAN,
-    };
+    let value = if denominator == 0.0 { f64::from(lowered.empty) } else { sum / denominator };
     ndarray::arr0(F::of(value)).into_dyn()
 }

@@ -12,7 +12,7 @@ use ndarray::{ArrayD, Axis};
 use super::grad_row::GradRow;
 use super::lanes::{LANES, Task, run_all};
 use super::output::{OutputPart, contiguous, elements, parts, ranges, unwritten};
-use super::{Real, Sum, reduced};
+use super::{Real, Sum, counted, reduced};
 use crate::error::Error;
 use crate::lowered::{Denominator, Layout, Lowered, WeightSource};
 use crate::problem::{RowShape, Want};
@@ -36,9 +36,9 @@ pub(crate) struct RowIn<'a, F> {
     pub(crate) logits: &'a [F],
     /// Its target.
     pub(crate) target: RowTarget<'a, F>,
-    /// Class weights; 1 for every class if the loss has none.
+    /// Its class weights; 1 for every class if the loss has none.
     pub(crate) weight: &'a [F],
-    /// grad_output * sample weight / denominator, NaN if the denominator is 0.
+    /// grad_output * sample weight / denominator, NaN where there is no mean.
     pub(crate) scale: F,
 }
 
@@ -150,6 +150,7 @@ pub(crate) fn rows<F: Real, L: RowReference<F>>(loss: &L, lowered: &Lowered, ten
         WeightSource::None | WeightSource::Buffer => vec![F::one(); shape.classes],
     };
     let sample_weight: Vec<F> = tensors.sample_weight.iter().flatten().copied().collect();
+    let excluded = tensors.excluded_rows();
     let upstream: Vec<F> = tensors.grad_output.iter().flatten().copied().collect();
     let mut call = Rows {
         loss,
@@ -161,7 +162,9 @@ pub(crate) fn rows<F: Real, L: RowReference<F>>(loss: &L, lowered: &Lowered, ten
             (None, values) => Targets::Values(values.as_ref().map(elements).unwrap_or_default()),
         },
         weight: &weight,
+        row_weights: layout.row_weights,
         sample_weight: &sample_weight,
+        excluded: &excluded,
         upstream: &upstream,
         reduced: lowered.is_reduced(),
         denominator: 1.0,
@@ -170,12 +173,15 @@ pub(crate) fn rows<F: Real, L: RowReference<F>>(loss: &L, lowered: &Lowered, ten
         Denominator::Fixed(value) => value,
         Denominator::Counted => call.counted(layout.weighs_mean && lowered.weight.is_given()),
     };
+    // Where nothing counts and the mean is a number of the caller's choice, gradients are 0 whatever the rows hold.
+    let is_flat = call.denominator == 0.0 && !lowered.empty.is_nan();
+    let zeros = |wanted: Want| (is_flat && want.contains(wanted)).then(|| ArrayD::zeros(tensors.input.shape()));
 
     let each = want.contains(Want::LOSS) && !call.reduced;
     let mut losses = each.then(|| unwritten(&lowered.item_shape));
     let mut stats = want.contains(Want::STATS).then(|| unwritten(&lowered.item_shape));
-    let mut grad_input = want.contains(Want::GRAD).then(|| unwritten(tensors.input.shape()));
-    let mut grad_target = want.contains(Want::GRAD_TARGET).then(|| unwritten(tensors.input.shape()));
+    let mut grad_input = (want.contains(Want::GRAD) && !is_flat).then(|| unwritten(tensors.input.shape()));
+    let mut grad_target = (want.contains(Want::GRAD_TARGET) && !is_flat).then(|| unwritten(tensors.input.shape()));
     let step = match shape.inner {
         1 => (TASK / shape.classes).max(1),
         _ => (TILE / shape.classes).clamp(TILE_ROWS[0], TILE_ROWS[1]),
@@ -204,6 +210,8 @@ pub(crate) fn rows<F: Real, L: RowReference<F>>(loss: &L, lowered: &Lowered, ten
     // SAFETY: likewise.
     let stats = stats.map(|out| row_stats(&unsafe { out.assume_init() }));
     let loss = want.contains(Want::LOSS).then(|| losses.unwrap_or_else(reduce));
+    let (grad_input, grad_target) =
+        (grad_input.or_else(|| zeros(Want::GRAD)), grad_target.or_else(|| zeros(Want::GRAD_TARGET)));
     Output { loss, grad_input, grad_input2: None, grad_target, stats }
 }
 
@@ -215,14 +223,17 @@ enum Targets<'a, F> {
 }
 
 /// One call: what all its tasks read. Tensors are dense; sample weights and upstream gradients are empty where all are
-/// 1.
+/// 1, and so are the excluded rows where there are none.
 struct Rows<'a, F, L> {
     loss: &'a L,
     shape: RowShape,
     input: &'a [F],
     target: Targets<'a, F>,
     weight: &'a [F],
+    /// Class weights differ from row to row: there is one for each logit.
+    row_weights: bool,
     sample_weight: &'a [F],
+    excluded: &'a [bool],
     upstream: &'a [F],
     reduced: bool,
     denominator: f64,
@@ -235,22 +246,29 @@ impl<F: Real, L: RowReference<F>> Rows<'_, F, L> {
 
     fn scale(&self, row: usize) -> F {
         let upstream = self.upstream.get(if self.reduced { 0 } else { row }).copied().unwrap_or_else(F::one);
-        if self.denominator == 0.0 { F::nan() } else { upstream * self.own_weight(row) / F::of(self.denominator) }
+        if self.denominator == 0.0 { F::nan() } else { upstream / F::of(self.denominator) * self.own_weight(row) }
     }
 
-    /// The sum of the weights of the non-ignored rows.
+    /// Whether a row counts for nothing, for its class index or whatever it holds.
+    fn ignores(&self, row: usize) -> bool {
+        let is_ignored = |classes: &[i64]| self.loss.ignores(classes[row]);
+        matches!(self.target, Targets::Classes(classes) if is_ignored(classes)) || self.excluded.get(row) == Some(&true)
+    }
+
+    /// The sum of the weights of the rows that are not ignored.
     fn counted(&self, weighs_mean: bool) -> f64 {
-        if let (Targets::Classes(classes), false, true) = (&self.target, weighs_mean, self.sample_weight.is_empty()) {
-            return classes.iter().filter(|&&class| !self.loss.ignores(class)).count() as f64;
+        let rows = 0..self.shape.rows();
+        if !weighs_mean && self.sample_weight.is_empty() {
+            return rows.filter(|&row| !self.ignores(row)).count() as f64;
         }
         let weight = |row: usize| match self.target {
-            Targets::Classes(classes) if self.loss.ignores(classes[row]) => 0.0,
+            _ if self.ignores(row) => 0.0,
             Targets::Classes(classes) if weighs_mean => {
                 self.weight[classes[row] as usize].wide() * self.own_weight(row).wide()
             }
             Targets::Classes(_) | Targets::Lists(_) | Targets::Values(_) => self.own_weight(row).wide(),
         };
-        (0..self.shape.rows()).map(weight).collect::<Sum>().total()
+        counted(rows.map(weight))
     }
 
     /// Elements of a tensor (N, C, D) for some rows, one row after the other.
@@ -296,6 +314,7 @@ impl<F: Real, L: RowReference<F>> Task for Chunk<'_, F, L> {
             Targets::Values(values) => (Cow::default(), call.gather(values, &self.rows)),
             Targets::Classes(_) => Default::default(),
         };
+        let row_weights = if call.row_weights { call.gather(call.weight, &self.rows) } else { Cow::default() };
         let open = |part| Gradient::open(part, self.rows.len(), call.shape);
         let (mut grad_input, mut grad_target) = (self.grad_input.map(open), self.grad_target.map(open));
         let (mut losses, mut stats) = (self.losses.map(contiguous), self.stats.map(contiguous));
@@ -303,7 +322,7 @@ impl<F: Real, L: RowReference<F>> Task for Chunk<'_, F, L> {
         for (k, row) in self.rows.clone().enumerate() {
             let own = k * classes..(k + 1) * classes;
             let target = match call.target {
-                Targets::Classes(classes) if call.loss.ignores(classes[row]) => None,
+                _ if call.ignores(row) => None,
                 Targets::Classes(classes) => Some(RowTarget::Class(classes[row] as usize)),
                 Targets::Lists(_) => Some(RowTarget::Labels(&lists[own.clone()])),
                 Targets::Values(_) => Some(RowTarget::Values(&values[own.clone()])),
@@ -316,7 +335,8 @@ impl<F: Real, L: RowReference<F>> Task for Chunk<'_, F, L> {
             // Not in a closure, which would be compiled apart from this loop, for narrow vectors.
             let mut loss = F::zero();
             if let Some(target) = target {
-                let row_in = RowIn { logits: &logits[own], target, weight: call.weight, scale: call.scale(row) };
+                let weight = if call.row_weights { &row_weights[own.clone()] } else { call.weight };
+                let row_in = RowIn { logits: &logits[own], target, weight, scale: call.scale(row) };
                 loss = call.loss.row::<BITS>(&row_in, &mut grads) * call.own_weight(row);
             }
             sum.add(loss.wide());
@@ -350,7 +370,7 @@ impl<F: Real, L: RowReference<F>> Chunk<'_, F, L> {
                     class[k] = v;
                 }
                 let (row, target) = (self.rows.start + row, targets[self.rows.start + row]);
-                if !call.loss.ignores(target) {
+                if !call.ignores(row) {
                     counts[k] = call.own_weight(row);
                     (rows.target[k], rows.weight[k]) = (target as u32, call.weight[target as usize]);
                     rows.scale[k] = call.scale(row);
@@ -358,7 +378,7 @@ impl<F: Real, L: RowReference<F>> Chunk<'_, F, L> {
             }
             let own = call.loss.batched(&mut rows);
             for (k, row) in lanes.enumerate() {
-                let ignored = call.loss.ignores(targets[self.rows.start + row]);
+                let ignored = call.ignores(self.rows.start + row);
                 let loss = if ignored { F::zero() } else { own[k] * counts[k] };
                 sum.add(loss.wide());
                 if let Some(losses) = &mut losses {

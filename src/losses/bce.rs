@@ -81,11 +81,12 @@ impl<F: Real> ItemReference<F> for Bce {
         let (one, floor) = (F::one(), F::of(-100.0));
         let (x, t) = (item.x, item.t);
         let (log_x, log_rest) = (x.log_any(), (-x).log1p());
-        let dx = item.w * (x - t) / (x * (one - x)).max(F::of(1e-12));
+        let g = item.g * item.w;
+        let dx = g * ((x - t) / (x * (one - x)).max(F::of(1e-12)));
         ItemOut {
             loss: -item.w * (t * log_x.max(floor) + (one - t) * log_rest.max(floor)),
             dx,
-            d_second: item.w * (log_rest - log_x),
+            d_second: g * (log_rest - log_x),
         }
     }
 

@@ -98,6 +98,7 @@ impl<F: Real> ItemReference<F> for BceWithLogits {
         let hard = F::one() - e;
         let y = hard * item.t + F::of(0.5) * e;
         let (negative, positive) = (item.w * (F::one() - y), item.w * item.pos_weight * y);
+        let g = item.g * item.w;
         let (plus, minus) = cpu::logistic(item.x);
         // An infinite softplus counts only with a coefficient.
         let part = |coefficient: F, cost: F| {
@@ -106,8 +107,8 @@ impl<F: Real> ItemReference<F> for BceWithLogits {
         let nan = if item.t.is_finite() { F::zero() } else { F::nan() };
         ItemOut {
             loss: part(negative, plus.cost) + part(positive, minus.cost) + nan,
-            dx: negative * plus.p - positive * minus.p + nan,
-            d_second: hard * item.w * (item.pos_weight * minus.cost - plus.cost),
+            dx: g * (F::one() - y) * plus.p - g * item.pos_weight * y * minus.p + nan,
+            d_second: (hard * g * item.pos_weight) * minus.cost - (hard * g) * plus.cost,
         }
     }
 }

@@ -47,8 +47,8 @@ row_loss! {
 /// without the class axis, probabilities of the logits' shape.
 ///
 /// **Mean** divides by the sum of w_t over the rows that are not ignored (class indices) or by the number of rows
-/// (probabilities). Where there are such rows and the sum is 0, loss and gradient are NaN; PyTorch's loss is infinite if
-/// the rows lose anything.
+/// (probabilities). Where there are such rows and the sum is 0, loss and gradient are NaN, unless all weights are 0 and
+/// [`on_empty`](Self::on_empty) says otherwise; PyTorch's loss is infinite if the rows lose anything.
 ///
 /// **Edges.** A -inf logit has probability 0 and gradient 0; as the target, its loss is +inf. NaN or +inf, or nothing
 /// but -inf, makes that row NaN and no other. (On the GPU -inf is computed as `f32::MIN`: only in a row whose largest
@@ -57,7 +57,8 @@ row_loss! {
 /// where its logits are NaN; a class index out of range is an error on the host, and in a GPU buffer gives NaN for that
 /// row and a status, with everything else as if it were in range.
 ///
-/// **Beyond PyTorch.** Several ignored indices; a [`sample weight`](crate::Tensors::sample_weight) per row;
+/// **Beyond PyTorch.** Several ignored indices; a [`sample weight`](crate::Tensors::sample_weight) per row,
+/// and a [`mask`](crate::Tensors::ignore_mask) of rows;
 /// [`z_loss`](Self::z_loss); [`softcap`](Self::softcap) and [`temperature`](Self::temperature), applied to the logits
 /// in this order; any [`class_axis`](Self::class_axis); and with [`Want::STATS`](crate::Want::STATS) log-sum-exp,
 /// entropy, argmax and top-1 hit of every row.

@@ -42,7 +42,7 @@ impl<F: Real> ItemReference<F> for Hinge {
     #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let z = F::of(f64::from(self.margin)) - item.t * item.x;
-        let dx = if z > F::zero() { -item.t } else { F::zero() };
+        let dx = if z > F::zero() { -item.g * item.t } else { F::zero() };
         ItemOut { loss: cpu::relu(z), dx, d_second: F::zero() }
     }
 }

@@ -9,7 +9,8 @@ margin_loss! {
     ///
     /// loss = x where t = 1, max(0, m - x) where t = -1;  d loss / d x = 1, or -1 where m - x > 0, else 0
     ///
-    /// **Shapes.** Distances of any shape, targets of the same. **Mean** divides by the number of elements.
+    /// **Shapes.** Distances and targets of any shapes that broadcast against each other; the gradient has the shape of
+    /// the distances. **Mean** divides by the number of elements of the broadcast shape.
     ///
     /// **Edges.** A target that is neither 1 nor -1 adds both parts, as in PyTorch. A NaN distance has loss NaN; its
     /// gradient is 0 where t = -1. At the corner the gradient is 0.
@@ -33,7 +34,7 @@ margin_loss! {
         wgsl: "losses/hinge_embedding.wgsl",
         margin: 1.0,
         variant: 0.5,
-        supports: ItemSupports::NONE,
+        supports: ItemSupports { broadcasts: true, ..ItemSupports::NONE },
     }
 }
 
@@ -46,7 +47,7 @@ impl<F: Real> ItemReference<F> for HingeEmbedding {
         // Of the two parts, which count.
         let (near, far) = (item.t != -one, item.t != one);
         let loss = if near { item.x } else { zero } + if far { cpu::relu(z) } else { zero };
-        let dx = if near { one } else { zero } - if far && z > zero { one } else { zero };
-        ItemOut { loss, dx, d_second: zero }
+        let slope = if near { one } else { zero } - if far && z > zero { one } else { zero };
+        ItemOut { loss, dx: item.g * slope, d_second: zero }
     }
 }

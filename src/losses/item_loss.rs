@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::Pieces;
 use super::options::{OptionField, Reader};
-use super::weight::WeightOption;
+use super::weight::{self, WeightOption};
 use crate::broadcast::Broadcast;
 use crate::error::Error;
 use crate::lowered::{Checked, Denominator, ItemLayout, Layout, Lowered};
@@ -28,8 +28,10 @@ pub(super) struct ItemOptions {
 /// What an element-wise loss takes besides an input and a target of its shape.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ItemSupports {
-    /// A second input; all three broadcast.
+    /// A second input.
     pub(super) input2: bool,
+    /// Input, second input and target broadcast against each other; else the target has the input's shape.
+    pub(super) broadcasts: bool,
     /// A gradient of the target exists.
     pub(super) grad_target: bool,
     /// The reduction `BatchMean`.
@@ -42,7 +44,7 @@ pub(super) struct ItemSupports {
 
 impl ItemSupports {
     pub(super) const NONE: Self =
-        Self { input2: false, grad_target: false, batch_mean: false, mask: false, checked: None };
+        Self { input2: false, broadcasts: false, grad_target: false, batch_mean: false, mask: false, checked: None };
 }
 
 impl ItemSupports {
@@ -123,11 +125,16 @@ impl ItemOptions {
         let input = problem.shape.as_slice();
         let target = problem.target_shape.as_deref().unwrap_or(input);
         let input2 = supports.input2.then(|| problem.input2_shape.as_deref().unwrap_or(input));
-        if !supports.input2 && target != input {
+        if !supports.broadcasts && target != input {
             return Err(Error::shape("target", input, target));
         }
         let second = if problem.ignore_mask { Some(input) } else { input2 };
         let (weight, pos_weight) = (self.weight.shape(), self.pos_weight.shape());
+        for (argument, shape) in [("weight", weight), ("pos_weight", pos_weight)] {
+            if let Some(shape) = shape.filter(|shape| !weight::broadcasts(shape, input)) {
+                return Err(weight::does_not_broadcast(argument, shape, input));
+            }
+        }
         let broadcast = Broadcast::new(&[
             ("input", Some(input)),
             ("target", Some(target)),
@@ -135,13 +142,6 @@ impl ItemOptions {
             ("weight", weight),
             ("pos_weight", pos_weight),
         ])?;
-        if !supports.input2 && broadcast.shape != input {
-            return Err(Error::Shape {
-                argument: "weight",
-                expected: format!("a shape that broadcasts to the input's, {input:?}"),
-                got: format!("{:?} and {:?}", weight.unwrap_or_default(), pos_weight.unwrap_or_default()),
-            });
-        }
         let denominator = match self.reduction {
             Reduction::Mean if problem.ignore_mask => Denominator::Counted,
             Reduction::Mean => Denominator::Fixed(broadcast.items() as f64),

@@ -95,10 +95,15 @@ impl<F: Real> ItemReference<F> for KlDiv {
         let (x, t) = (item.x, item.t);
         if self.log_target {
             let p = t.exp_any();
-            return ItemOut { loss: p * (t - x), dx: -p, d_second: p * (t - x + F::one()) };
+            // Halves: the difference of two finite floats may overflow, though p is 0.
+            let half = F::of(0.5);
+            let half_difference = half * t - half * x;
+            let (half_loss, g) = (p * half_difference, item.g * p);
+            let half_dt = g * (half_difference + half);
+            return ItemOut { loss: half_loss + half_loss, dx: -g, d_second: half_dt + half_dt };
         }
         let loss = if t == F::zero() { -t * x } else { t * (t.log_any() - x) };
         let d_second = if t == F::zero() { F::nan() } else { t.log_any() + F::one() - x };
-        ItemOut { loss, dx: -t, d_second }
+        ItemOut { loss, dx: -item.g * t, d_second: item.g * d_second }
     }
 }

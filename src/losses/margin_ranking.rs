@@ -35,7 +35,7 @@ margin_loss! {
         wgsl: "losses/margin_ranking.wgsl",
         margin: 0.0,
         variant: 0.5,
-        supports: ItemSupports { input2: true, ..ItemSupports::NONE },
+        supports: ItemSupports { input2: true, broadcasts: true, ..ItemSupports::NONE },
     }
 }
 
@@ -43,8 +43,11 @@ margin_loss! {
 impl<F: Real> ItemReference<F> for MarginRanking {
     #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
-        let z = F::of(f64::from(self.margin)) - item.t * (item.x - item.second);
-        let dx = if z > F::zero() { -item.t } else { F::zero() };
-        ItemOut { loss: cpu::relu(z), dx, d_second: -dx }
+        // Halves: the difference of two finite floats may overflow.
+        let half = F::of(0.5);
+        let half_z = half * F::of(f64::from(self.margin)) - item.t * (half * item.x - half * item.second);
+        let dx = if half_z > F::zero() { -item.g * item.t } else { F::zero() };
+        let half_loss = cpu::relu(half_z);
+        ItemOut { loss: half_loss + half_loss, dx, d_second: -dx }
     }
 }

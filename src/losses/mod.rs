@@ -218,7 +218,9 @@ macro_rules! loss_basics {
                 self
             }
 
-            /// The mean of an empty batch (no rows or elements, or every one ignored): NaN by default, as in PyTorch.
+            /// The mean where nothing counts: of no rows or elements, of none but ignored and masked ones, and where every
+            /// weight that counts in the mean is 0. NaN by default, as in PyTorch; with a number of your choice the
+            /// gradient is 0. Weights that merely cancel make loss and gradient NaN, whatever is chosen.
             #[must_use]
             pub fn on_empty(mut self, loss: f32) -> Self {
                 self.$options.on_empty = loss;

@@ -20,7 +20,7 @@ row_loss! {
         params: [half_margin, per_class],
         options: [p, margin],
         shared: [weight],
-        supports: RowSupports { indices: true, ..RowSupports::NONE },
+        supports: RowSupports { indices: true, loose_row: true, ..RowSupports::NONE },
         examples: |loss, shape, seed| loss.rows.example_inputs(shape, seed, crate::TargetKind::Indices),
     }
 }
@@ -30,8 +30,8 @@ row_loss! {
 /// loss = w_t / C · sum over c ≠ t of max(0, z_c)^p,  z_c = m - x_t + x_c,
 /// d loss / d x_c = w_t / C · p max(0, z_c)^(p-1) where z_c > 0, else 0;  at t minus the sum of those
 ///
-/// **Shapes.** Scores (C), (N, C) or (N, C, d1, ...), class indices without the class axis. **Mean** divides by the
-/// number of rows, not by weights.
+/// **Shapes.** Scores (C), (N, C) or (N, C, d1, ...), class indices without the class axis; beside scores (C) also of
+/// shape (1), and so is the unreduced loss then. **Mean** divides by the number of rows, not by weights.
 ///
 /// **Edges.** A NaN score makes its row's loss NaN, with gradient 0 where the margin is NaN. At the corner the gradient
 /// is 0. A class index out of range is an error on the host, and in a GPU buffer gives NaN for that row and a status.
@@ -105,20 +105,23 @@ impl<F: Real> RowReference<F> for MultiMargin {
         let squared = self.p == 2;
         // Half of max(0, z): z itself may overflow.
         let excess = |v: F| cpu::relu(half_margin - half * x[t] + half * v);
+        // Gradients before their common factor, which comes last: none leaves the range of F, nor does their sum.
+        let per_class = F::one() / F::of(x.len() as f64);
         let slope = |h: F| {
-            let slope = if squared { F::of(4.0) * h } else { F::one() };
+            let slope = if squared { h * per_class } else { F::one() };
             if h > F::zero() { slope } else { F::zero() }
         };
-        let term = |h: F| if squared { (two * h) * (two * h * share) } else { h * (two * share) };
+        let (scale, last) = if squared { (row.weight[t], F::of(4.0)) } else { (share, F::one()) };
+        let scale = row.scale * scale;
+        let term = |h: F| if squared { F::of(4.0) * (h * (h * share)) } else { h * (two * share) };
         let wrong = |[v]: [F; 1]| [term(excess(v)), slope(excess(v))];
         let mut sums = Sums::new();
         sums.add([&x[..t]], wrong);
         sums.add([&x[t + 1..]], wrong);
         let [loss, slopes] = sums.totals();
         if let Some(grad) = &mut grads.input {
-            let scale = row.scale * share;
-            let grad = grad.fill([x], |[v]| scale * slope(excess(v)));
-            grad[t] = -scale * slopes;
+            let grad = grad.fill([x], |[v]| last * (scale * slope(excess(v))));
+            grad[t] = -last * (scale * slopes);
         }
         loss
     }

@@ -23,7 +23,7 @@ row_loss! {
         params: [half_per_class],
         options: [],
         shared: [],
-        supports: RowSupports { lists: true, ..RowSupports::NONE },
+        supports: RowSupports { lists: true, loose_row: true, ..RowSupports::NONE },
         examples: |loss, shape, seed| example_inputs(&loss.rows, shape, seed),
     }
 }
@@ -135,12 +135,14 @@ impl<F: Real> RowReference<F> for MultiLabelMargin {
         else {
             return Ok(());
         };
-        for (row, lane) in labels.lanes(ndarray::Axis(rows.axis)).into_iter().enumerate() {
-            let list = lane.iter().take_while(|&&label| label != -1);
-            if let Some(&value) =
-                list.into_iter().find(|&&label| usize::try_from(label).map_or(true, |c| c >= rows.classes))
-            {
-                return Err(Error::Target { row, value, classes: rows.classes });
+        let excluded = tensors.excluded_rows();
+        let labels: Vec<i64> = labels.iter().copied().collect();
+        for row in (0..rows.rows()).filter(|&row| excluded.get(row) != Some(&true)) {
+            let first = row / rows.inner * rows.classes * rows.inner + row % rows.inner;
+            let row_labels = labels[first..].iter().step_by(rows.inner).take(rows.classes);
+            let mut list = row_labels.take_while(|&&label| label != -1);
+            if let Some(&value) = list.find(|&&label| usize::try_from(label).map_or(true, |c| c >= rows.classes)) {
+                return Err(Error::Target { row, value, classes: rows.classes, ignorable: false });
             }
         }
         Ok(())

@@ -22,8 +22,8 @@ row_loss! {
         wgsl: "losses/multilabel_soft_margin.wgsl",
         params: [per_class],
         options: [],
-        shared: [weight],
-        supports: RowSupports { values: true, last_axis: true, ..RowSupports::NONE },
+        shared: [row_weight],
+        supports: RowSupports { values: true, last_axis: true, row_weights: true, ..RowSupports::NONE },
         examples: |loss, shape, seed| example_inputs(&loss.rows, shape, seed),
     }
 }
@@ -34,8 +34,8 @@ row_loss! {
 /// loss = 1 / C · sum_c w_c (y_c softplus(-x_c) + (1 - y_c) softplus(x_c)),
 /// d loss / d x_c = w_c / C ((1 - y_c) sigmoid(x_c) - y_c sigmoid(-x_c))
 ///
-/// **Shapes.** Logits (C), (N, C) or (..., C): classes are the last axis; targets of the same shape. **Mean** divides
-/// by the number of rows.
+/// **Shapes.** Logits (C), (N, C) or (..., C): classes are the last axis; targets of the same shape; weights of any that
+/// broadcasts to it. **Mean** divides by the number of rows.
 ///
 /// **Edges.** Finite for every finite logit; NaN makes its row's loss NaN and its own gradient NaN.
 ///
@@ -103,7 +103,8 @@ impl<F: Real> RowReference<F> for MultiLabelSoftMargin {
             });
         }
         let [loss] = cpu::sums([x, y, row.weight], |[x, y, w]| {
-            [w / classes * (y * cpu::softplus(-x) + (one - y) * cpu::softplus(x))]
+            let share = w / classes;
+            [share * y * cpu::softplus(-x) + share * (one - y) * cpu::softplus(x)]
         });
         loss
     }

@@ -2,9 +2,11 @@
 
 use super::Pieces;
 use super::options::{OptionField, Reader};
-use super::weight::WeightOption;
+use super::weight::{self, WeightOption};
 use crate::error::Error;
-use crate::lowered::{Checked, Denominator, Layout, Lowered, MAX_IGNORED, RowLayout, RowTargets, ignore_code};
+use crate::lowered::{
+    Checked, Denominator, Layout, Lowered, MAX_IGNORED, RowLayout, RowTargets, WeightSource, ignore_code,
+};
 use crate::problem::{Problem, Reduction, RowShape, TargetKind, Want, without_axis};
 #[cfg(feature = "host")]
 use crate::{
@@ -47,6 +49,11 @@ pub(super) struct RowSupports {
     pub(super) second_pass: bool,
     /// Without a chosen axis, classes are the last one.
     pub(super) last_axis: bool,
+    /// Class weights may be of any shape that broadcasts to the logits', and so differ from row to row.
+    pub(super) row_weights: bool,
+    /// The target of one row alone may have a dimension of size 1 that the logits do not have, or lack it: as PyTorch's
+    /// margin losses have it.
+    pub(super) loose_row: bool,
 }
 
 impl RowSupports {
@@ -62,6 +69,8 @@ impl RowSupports {
         peak: false,
         second_pass: false,
         last_axis: false,
+        row_weights: false,
+        loose_row: false,
     };
 }
 
@@ -100,9 +109,14 @@ impl RowOptions {
         self.class_axis.read("class_axis", reader)
     }
 
+    /// Reads class weights that may differ from row to row.
+    pub(super) fn row_weight(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
+        self.weight.read("weight", reader)
+    }
+
     /// Reads class weights.
     pub(super) fn weight(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
-        self.weight.read("weight", reader)?;
+        self.row_weight(reader)?;
         match self.weight.shape() {
             Some(shape) if shape.len() != 1 => {
                 Err(Error::Shape { argument: "weight", expected: "(C)".into(), got: format!("{shape:?}") })
@@ -138,11 +152,7 @@ impl RowOptions {
         supports: RowSupports,
         pieces: Pieces<'_>,
     ) -> Result<Lowered, Error> {
-        if let WeightOption::Host(weight) = &self.weight
-            && weight.shape() != [rows.classes]
-        {
-            return Err(Error::shape("weight", &[rows.classes], weight.shape()));
-        }
+        let (weight, row_weights) = self.weights(&problem.shape, rows, supports)?;
         if self.reduction == Reduction::BatchMean {
             return Err(Error::value("reduction", "none, mean or sum", "batchmean"));
         }
@@ -152,9 +162,6 @@ impl RowOptions {
         if problem.input2_shape.is_some() {
             return Err(Error::value("input2", "none: this loss takes one input", "a second input"));
         }
-        if problem.ignore_mask {
-            return Err(Error::value("ignore_mask", "none: rows are ignored by their class index", "a mask"));
-        }
         let target = match problem.target {
             TargetKind::Indices if supports.lists => RowTargets::Lists,
             TargetKind::Indices if supports.indices => {
@@ -162,8 +169,9 @@ impl RowOptions {
             }
             TargetKind::Values if supports.values => RowTargets::Values,
             TargetKind::Indices => return Err(Error::value("target", "floating-point values", "class indices")),
-            TargetKind::Values => return Err(Error::value("target", "class indices", "floating-point values")),
+            TargetKind::Values => return Err(Error::value("target", NEEDS_INTEGERS, "floating-point values")),
         };
+        let target_shape = target_shape(problem, rows, supports, &target)?;
         let wrong = |what: &str| Err(Error::value("want", "outputs of this loss", what));
         if problem.want.is_empty() {
             return wrong("none");
@@ -182,25 +190,26 @@ impl RowOptions {
             RowTargets::Lists => (Some(Checked::LabelLists), false),
             RowTargets::Values => (None, false),
         };
-        let row_shape = without_axis(&problem.shape, rows.axis);
+        // One class index per row, of whatever shape PyTorch takes.
+        let row_shape = match &target {
+            RowTargets::Indices { .. } => target_shape.clone(),
+            RowTargets::Lists | RowTargets::Values => without_axis(&problem.shape, rows.axis),
+        };
         Ok(Lowered {
             source: pieces.source,
             flags: pieces.flags,
             params: pieces.params.to_vec(),
-            weight: self.weight.source(),
+            weight,
             checked,
             reduction: self.reduction,
             denominator: match self.reduction {
-                Reduction::Mean if problem.sample_weight || is_counted => Denominator::Counted,
+                Reduction::Mean if problem.sample_weight || problem.ignore_mask || is_counted => Denominator::Counted,
                 Reduction::Mean => Denominator::Fixed(rows.rows() as f64),
                 _ => Denominator::Fixed(1.0),
             },
             empty: self.on_empty,
             item_shape: row_shape.clone(),
-            target_shape: match &target {
-                RowTargets::Indices { .. } => row_shape.clone(),
-                RowTargets::Lists | RowTargets::Values => problem.shape.clone(),
-            },
+            target_shape,
             loss_shape: if self.reduction == Reduction::None { row_shape } else { Vec::new() },
             layout: Layout::Rows(RowLayout {
                 shape: rows,
@@ -210,8 +219,30 @@ impl RowOptions {
                 peak: supports.peak,
                 second_pass: supports.second_pass,
                 sample_weight: problem.sample_weight,
+                mask: problem.ignore_mask,
+                row_weights,
             }),
         })
+    }
+
+    /// Class weights as kernels read them, of shape (C), or of the logits' shape where they differ from row to row; and
+    /// whether they do.
+    fn weights(&self, shape: &[usize], rows: RowShape, supports: RowSupports) -> Result<(WeightSource, bool), Error> {
+        let WeightOption::Host(weight) = &self.weight else { return Ok((self.weight.source(), false)) };
+        if weight.shape() == [rows.classes] {
+            return Ok((self.weight.source(), false));
+        }
+        if !supports.row_weights {
+            return Err(Error::shape("weight", &[rows.classes], weight.shape()));
+        }
+        let one_row: Vec<usize> =
+            (0..shape.len()).map(|axis| if axis == rows.axis { shape[axis] } else { 1 }).collect();
+        if let Some(values) = weight.broadcast_to(&one_row) {
+            return Ok((WeightSource::Host(values), false));
+        }
+        let values = weight.broadcast_to(shape);
+        let values = values.ok_or_else(|| weight::does_not_broadcast("weight", weight.shape(), shape))?;
+        Ok((WeightSource::Host(values), true))
     }
 
     /// Logits of standard deviation 3 and classes, one in eight ignored.
@@ -237,6 +268,37 @@ impl RowOptions {
     }
 }
 
+const NEEDS_INTEGERS: &str = "class indices, which need integers";
+
+/// The shape of the target, which the problem may name.
+fn target_shape(
+    problem: &Problem,
+    rows: RowShape,
+    supports: RowSupports,
+    target: &RowTargets,
+) -> Result<Vec<usize>, Error> {
+    let shape = problem.shape.as_slice();
+    let labels = without_axis(shape, rows.axis);
+    let expected = if matches!(target, RowTargets::Indices { .. }) { labels.as_slice() } else { shape };
+    let given = problem.target_shape.as_deref().unwrap_or(expected);
+    let is_loose = supports.loose_row
+        && shape.len().max(given.len()) <= 1
+        && given.iter().product::<usize>() == expected.iter().product();
+    if given == expected || is_loose {
+        return Ok(given.to_vec());
+    }
+    let last = shape.len().saturating_sub(1);
+    if *target == RowTargets::Values && supports.indices && given == labels {
+        let expected = format!("{NEEDS_INTEGERS}, or probabilities of shape {shape:?}");
+        return Err(Error::value("target", expected, format!("floating-point values of shape {given:?}")));
+    }
+    if expected == labels && given == without_axis(shape, last) {
+        let expected = format!("{expected:?}, or `class_axis({last})` if the classes are the last axis");
+        return Err(Error::Shape { argument: "target", expected, got: format!("{given:?}") });
+    }
+    Err(Error::shape("target", expected, given))
+}
+
 /// Test weights of classes; one of them is 0.
 pub(super) fn example_weight(classes: usize) -> Vec<f32> {
     (0..classes).map(|c| if c == 2 { 0.0 } else { 0.5 + (c % 7) as f32 * 0.25 }).collect()
@@ -248,8 +310,8 @@ pub(super) fn example_weight(classes: usize) -> Vec<f32> {
 /// - `fn pieces(&self, problem: &Problem, classes: usize) -> Result<(Params, Flags), Error>`, which checks the options;
 /// - `fn variants(classes: usize) -> Vec<Self>`, and an `impl RowReference`, the formula for the CPU.
 ///
-/// `shared` are the builder methods that only some losses over rows have: `weight`, `ignore`. `examples` draws test
-/// inputs.
+/// `shared` are the builder methods that only some losses over rows have: `weight` or `row_weight`, `ignore`.
+/// `examples` draws test inputs.
 macro_rules! row_loss {
     (
         $loss:ident {
@@ -290,14 +352,22 @@ macro_rules! row_loss {
         }
     };
     (@weight) => {
-        /// One weight per class, of shape (C).
+        crate::losses::row_loss::row_loss!(@weight "One weight per class, of shape (C).");
+    };
+    (@row_weight) => {
+        crate::losses::row_loss::row_loss!(
+            @weight "Weights of classes, of shape (C) or any that broadcasts to the logits': (N, C) weighs each element."
+        );
+    };
+    (@weight $doc:literal) => {
+        #[doc = $doc]
         #[must_use]
         pub fn weight(mut self, weight: impl Into<crate::Weight>) -> Self {
             self.rows.weight = crate::losses::weight::WeightOption::Host(weight.into());
             self
         }
 
-        /// Class weights come from [`Buffers::weight`](crate::Buffers::weight) at every record.
+        /// Class weights, of shape (C), come from [`Buffers::weight`](crate::Buffers::weight) at every record.
         #[must_use]
         pub fn weight_from_buffer(mut self) -> Self {
             self.rows.weight = crate::losses::weight::WeightOption::Buffer(Vec::new());

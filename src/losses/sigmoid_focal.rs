@@ -134,6 +134,7 @@ impl<F: Real> ItemReference<F> for SigmoidFocal {
         } else {
             -p
         };
-        ItemOut { loss, dx: factor * (gamma * ratio * ce + ((one - t) * p - t * q)), d_second: F::zero() }
+        let dx = item.g * (factor * (gamma * ratio * ce + ((one - t) * p - t * q)));
+        ItemOut { loss, dx, d_second: F::zero() }
     }
 }

@@ -68,6 +68,6 @@ impl<F: Real> ItemReference<F> for SoftMargin {
     #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let z = -item.t * item.x;
-        ItemOut { loss: cpu::softplus(z), dx: -item.t * cpu::sigmoid(z), d_second: F::zero() }
+        ItemOut { loss: cpu::softplus(z), dx: -item.g * (item.t * cpu::sigmoid(z)), d_second: F::zero() }
     }
 }

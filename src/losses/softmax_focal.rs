@@ -120,17 +120,16 @@ struct Terms<F> {
 
 #[cfg(feature = "host")]
 impl<F: Real> Terms<F> {
-    /// p, (1 - p)^g (-log p), h of a class with 1 - p.
+    /// p, (1 - p)^g (-log p) / 2, h of a class with 1 - p.
     #[inline(always)]
     fn of(&self, v: F, left: F) -> (F, F, F) {
         let half_below_max = self.half_m - F::of(0.5) * v;
         let p = (-half_below_max).exp_twice() / self.d;
         let half_cost = half_below_max + self.half_log_d;
-        let cost = half_cost + half_cost;
         let focus = left.unit_power(self.gamma);
-        let slope = if p == F::zero() { F::zero() } else { -p * cost / left };
+        let slope = if p == F::zero() { F::zero() } else { -F::of(2.0) * (p * half_cost / left) };
         let slope = if left < F::of(1e-30) { -F::one() } else { slope };
-        (p, focus * cost, focus * (self.gamma * slope - F::one()))
+        (p, focus * half_cost, focus * (self.gamma * slope - F::one()))
     }
 }
 
@@ -158,20 +157,20 @@ impl<F: Real> RowReference<F> for SoftmaxFocal {
         let rest = |v: F| cpu::relu(one - exp(v) / d);
         // What a class other than t adds to the loss and to sum h; one without a share adds nothing, whatever it holds.
         let spread = |[v, w]: [F; 2]| {
-            let (share, (_, cost, h)) = (w * soft, terms.of(v, rest(v)));
-            if share == zero { [zero; 2] } else { [share * cost, share * h] }
+            let (share, (_, half_cost, h)) = (w * soft, terms.of(v, rest(v)));
+            if share == zero { [zero; 2] } else { [share * half_cost, share * h] }
         };
-        let (_, own_cost, own_h) = terms.of(x[t], s / d);
+        let (_, own_half_cost, own_h) = terms.of(x[t], s / d);
         let own_share = row.weight[t] * (soft + (one - e));
-        let own = if own_share == zero { [zero; 2] } else { [own_share * own_cost, own_share * own_h] };
-        let [mut loss, mut h_sum] = own;
+        let own = if own_share == zero { [zero; 2] } else { [own_share * own_half_cost, own_share * own_h] };
+        let [mut half_loss, mut h_sum] = own;
         if soft > zero {
             let mut others = Sums::new();
             for part in [0..t, t + 1..x.len()] {
                 others.add([&x[part.clone()], &row.weight[part]], spread);
             }
-            let [others_loss, others_h] = others.totals();
-            loss += others_loss;
+            let [others_half_loss, others_h] = others.totals();
+            half_loss += others_half_loss;
             h_sum += others_h;
         }
         if let Some(grad) = &mut grads.input {
@@ -188,7 +187,7 @@ impl<F: Real> RowReference<F> for SoftmaxFocal {
                 grad[t] = row.scale * h_sum * (s / d);
             }
         }
-        loss
+        half_loss + half_loss
     }
 
     fn ignores(&self, target: i64) -> bool {

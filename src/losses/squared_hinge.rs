@@ -43,7 +43,7 @@ impl<F: Real> ItemReference<F> for SquaredHinge {
     #[inline(always)]
     fn item(&self, item: &ItemIn<F>) -> ItemOut<F> {
         let z = cpu::relu(F::of(f64::from(self.margin)) - item.t * item.x);
-        let dx = if z > F::zero() { -(item.t + item.t) * z } else { F::zero() };
+        let dx = if z > F::zero() { -F::of(2.0) * item.g * item.t * z } else { F::zero() };
         ItemOut { loss: z * z, dx, d_second: F::zero() }
     }
 }

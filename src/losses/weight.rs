@@ -5,6 +5,7 @@ use std::sync::Arc;
 #[cfg(feature = "host")]
 use ndarray::{Array, ArrayView, Dimension};
 
+use crate::error::Error;
 use crate::lowered::WeightSource;
 
 /// Weights of classes or of elements on the host: values and their shape. A number has the shape (); arrays, vectors
@@ -36,6 +37,38 @@ impl Weight {
     pub fn values(&self) -> &[f32] {
         &self.values
     }
+
+    /// The weight of each element of a shape, if they broadcast to it.
+    pub(super) fn broadcast_to(&self, shape: &[usize]) -> Option<Arc<[f32]>> {
+        if !broadcasts(&self.shape, shape) {
+            return None;
+        }
+        // Elements between neighbours along each axis, innermost first; 0 where it is broadcast.
+        let mut step = 1;
+        let mut stride = |own: usize| {
+            let stride = if own == 1 { 0 } else { step };
+            step *= own;
+            stride
+        };
+        let strides: Vec<usize> = self.shape.iter().rev().map(|&own| stride(own)).collect();
+        let place = |element: usize| {
+            let along = |(rest, at), (&size, &stride): (&usize, &usize)| (rest / size, at + rest % size * stride);
+            shape.iter().rev().zip(&strides).fold((element, 0), along).1
+        };
+        Some((0..shape.iter().product()).map(|element| self.values[place(element)]).collect())
+    }
+}
+
+/// Whether weights of this shape broadcast to another as PyTorch's do: aligned at the last dimension, 1 stretches.
+pub(super) fn broadcasts(own: &[usize], shape: &[usize]) -> bool {
+    let stretches = |(&own, &size): (&usize, &usize)| own == size || own == 1;
+    own.len() <= shape.len() && own.iter().rev().zip(shape.iter().rev()).all(stretches)
+}
+
+/// The error of weights that do not.
+pub(super) fn does_not_broadcast(argument: &'static str, own: &[usize], shape: &[usize]) -> Error {
+    let expected = format!("one that broadcasts to the input's, {shape:?}");
+    Error::Shape { argument, expected, got: format!("{own:?}") }
 }
 
 impl From<f32> for Weight {

@@ -346,7 +346,7 @@ impl Planner<'_> {
         let of_loss = if lowered.is_reduced() { 1 } else { items };
         let input = self.problem.shape.iter().product();
         let (classes, pos_weight, second, mask, sample_weight) = match &lowered.layout {
-            Layout::Rows(rows) => (Some(rows.shape), None, None, false, rows.sample_weight),
+            Layout::Rows(rows) => (Some(rows.shape), None, None, rows.mask, rows.sample_weight),
             Layout::Items(layout) => {
                 let shape = &layout.broadcast;
                 (None, shape.pos_weight.as_ref(), shape.second.as_ref(), layout.mask, false)
@@ -354,6 +354,7 @@ impl Planner<'_> {
         };
         let weight = match (&lowered.layout, classes) {
             (Layout::Items(layout), _) => layout.broadcast.weight.as_ref().map_or(0, |weight| weight.len()),
+            (Layout::Rows(rows), _) if rows.row_weights => input,
             (_, Some(RowShape { classes, .. })) => classes,
             (_, None) => 0,
         };
@@ -364,7 +365,7 @@ impl Planner<'_> {
             TensorId::Target => Some(lowered.target_len()),
             TensorId::Weight => lowered.weight.is_given().then_some(weight),
             TensorId::PosWeight => pos_weight.map(|weight| weight.len()),
-            TensorId::IgnoreMask => mask.then_some(second),
+            TensorId::IgnoreMask => mask.then_some(items),
             TensorId::SampleWeight => sample_weight.then_some(items),
             TensorId::GradOutput => self.problem.grad_output.then_some(of_loss),
             TensorId::Loss => self.wants(Want::LOSS).then_some(of_loss),

@@ -96,8 +96,10 @@ impl Planner<'_> {
                     ignores: !ignore.is_empty(),
                     weighs_mean: rows.weighs_mean && self.lowered.weight.is_given(),
                     sample_weight: rows.sample_weight,
+                    mask: rows.mask,
                 },
-                _ => Source::RowWeights,
+                _ if !rows.sample_weight => Source::Mask { width },
+                _ => Source::RowWeights { mask: rows.mask },
             },
         }
     }
@@ -133,9 +135,8 @@ impl Planner<'_> {
             in_flight: self.dealing().in_flight,
             words: self.words(),
         });
-        let is_mask = matches!(self.lowered.layout, Layout::Items(_));
         let tensor = |name: &str| match (name, summed) {
-            ("counted", _) if is_mask => Some(TensorId::IgnoreMask),
+            ("counted", _) if matches!(source, Source::Mask { .. }) => Some(TensorId::IgnoreMask),
             ("counted", _) => Some(TensorId::Target),
             ("losses", Summed::Losses(losses)) => Some(losses),
             _ => TensorId::of_variable(name),

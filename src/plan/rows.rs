@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::lowered::{Denominator, RowLayout, RowTargets};
 use crate::problem::{Dtype, Want};
 use crate::wgsl::variant::{
-    Batch, CountLabelsVariant, Driver, Held, Kernel, RowVariant, SplitStep, TargetAccess, Width,
+    Batch, ClassWeight, CountLabelsVariant, Driver, Held, Kernel, RowVariant, SplitStep, TargetAccess, Width,
 };
 
 /// At most this many rows, and they are counted by every invocation: that takes less time than another dispatch takes to start. No
@@ -83,7 +83,7 @@ impl Planner<'_> {
             RowStrategy::Tile { rows: tile } => rows.is_multiple_of(tile as usize),
             _ => false,
         };
-        let more = [self.wants(Want::GRAD_TARGET), self.wants(Want::STATS), layout.sample_weight];
+        let more = [self.wants(Want::GRAD_TARGET), self.wants(Want::STATS), layout.sample_weight, layout.mask];
         let buffers = SMALL_BUFFERS + more.into_iter().filter(|&bound| bound).count();
         (1..=SMALL_ROWS).contains(&rows)
             && whole
@@ -239,7 +239,8 @@ impl Rows<'_> {
                 TensorId::LabelCounts => 0..bytes(end),
                 // One class index per row is addressed in the whole batch.
                 TensorId::Target if self.layout.has_indices() => 0..size,
-                TensorId::Input | TensorId::GradInput | TensorId::GradTarget | TensorId::Target => {
+                TensorId::Weight if !self.layout.row_weights => 0..size,
+                TensorId::Input | TensorId::Weight | TensorId::Target | TensorId::GradInput | TensorId::GradTarget => {
                     bytes(first - base)..bytes(first - base + end)
                 }
                 _ => 0..size,
@@ -275,15 +276,16 @@ impl Rows<'_> {
             },
             grad_target: planner.wants(Want::GRAD_TARGET).then(|| self.per_class(width)),
             class_weight: has_weight.then(|| {
+                if layout.row_weights {
+                    return ClassWeight::OfRows;
+                }
                 // Wherever the class axis is, class weights are neighbours; those of a four are where the lanes' classes are.
                 let single = strategy.lanes() == 1;
-                if layout.shape.classes.is_multiple_of(4) && (single || width >= Width::Four) {
-                    Width::Four
-                } else {
-                    Width::One
-                }
+                let fours = layout.shape.classes.is_multiple_of(4) && (single || width >= Width::Four);
+                ClassWeight::OfClasses(if fours { Width::Four } else { Width::One })
             }),
             sample_weight: layout.sample_weight,
+            mask: layout.mask,
             stats: planner.wants(Want::STATS),
             grad_output: problem.grad_output,
             reduced: lowered.is_reduced(),

@@ -2,8 +2,8 @@
 //! in link order.
 
 use super::variant::{
-    Batch, CountLabelsVariant, Driver, Exp, Group, ItemLosses, ItemVariant, Kernel, Purpose, ReduceVariant, Reported,
-    RowVariant, Second, Source, Stored, SumToShapeVariant, TargetAccess, Width, Words,
+    Batch, ClassWeight, CountLabelsVariant, Driver, Exp, Group, ItemLosses, ItemVariant, Kernel, Purpose,
+    ReduceVariant, Reported, RowVariant, Second, Source, Stored, SumToShapeVariant, TargetAccess, Width, Words,
 };
 use super::{Part, part};
 
@@ -65,7 +65,7 @@ fn rows(variant: &RowVariant) -> Vec<Part> {
     if !variant.second_pass {
         parts.push(part!("rows/second_pass/none.wgsl"));
     }
-    parts.push(sample_weight(variant.sample_weight));
+    parts.extend(own_weight(variant.sample_weight, variant.mask));
     parts.push(if variant.stats { part!("rows/stats/bound.wgsl") } else { part!("rows/stats/none.wgsl") });
     parts.push(if variant.grad_output {
         part!("rows/grad_output/bound.wgsl")
@@ -161,21 +161,14 @@ fn reduce(variant: ReduceVariant) -> Vec<Part> {
         Source::Losses => parts.push(part!("reduce/source/losses.wgsl")),
         Source::CallerLosses => parts.push(part!("reduce/source/caller_losses.wgsl")),
         Source::PartialSums => parts.push(part!("reduce/source/partial_sums.wgsl")),
-        Source::Labels { width, weighs_mean, sample_weight: has_row_weight, .. } => parts.extend([
-            part!("reduce/source/labels.wgsl"),
-            counted(width),
-            sample_weight(has_row_weight),
-            class_weight(weighs_mean.then_some(Width::One)),
-            part!("lib/counts.wgsl"),
-            part!("lib/labels.wgsl"),
-        ]),
-        Source::RowWeights => parts.extend([
-            part!("reduce/source/row_weights.wgsl"),
-            sample_weight(true),
-            class_weight(None),
-            part!("lib/counts.wgsl"),
-            part!("lib/labels.wgsl"),
-        ]),
+        Source::Labels { width, weighs_mean, sample_weight, mask, .. } => {
+            parts.extend([part!("reduce/source/labels.wgsl"), counted(width)]);
+            parts.extend(counts(weighs_mean, sample_weight, mask));
+        }
+        Source::RowWeights { mask } => {
+            parts.push(part!("reduce/source/row_weights.wgsl"));
+            parts.extend(counts(false, true, mask));
+        }
         Source::Mask { width } => parts.extend([part!("reduce/source/mask.wgsl"), counted(width)]),
     }
     parts.push(match variant.purpose {
@@ -274,16 +267,29 @@ fn target(access: TargetAccess) -> Part {
     }
 }
 
-fn class_weight(width: Option<Width>) -> Part {
-    match width {
+fn class_weight(given: Option<ClassWeight>) -> Part {
+    match given {
         None => part!("rows/class_weight/none.wgsl"),
-        Some(Width::One | Width::Two) => part!("rows/class_weight/one.wgsl"),
-        Some(Width::Four | Width::Eight) => part!("rows/class_weight/four.wgsl"),
+        Some(ClassWeight::OfClasses(Width::One | Width::Two)) => part!("rows/class_weight/one.wgsl"),
+        Some(ClassWeight::OfClasses(Width::Four | Width::Eight)) => part!("rows/class_weight/four.wgsl"),
+        Some(ClassWeight::OfRows) => part!("rows/class_weight/of_rows.wgsl"),
     }
 }
 
-fn sample_weight(given: bool) -> Part {
-    if given { part!("rows/sample_weight/bound.wgsl") } else { part!("rows/sample_weight/none.wgsl") }
+/// What a row counts besides its class: its own weight, unless it is masked.
+fn own_weight(sample_weight: bool, mask: bool) -> [Part; 3] {
+    let weight =
+        if sample_weight { part!("rows/sample_weight/bound.wgsl") } else { part!("rows/sample_weight/none.wgsl") };
+    let mask = if mask { part!("rows/row_mask/bound.wgsl") } else { part!("rows/row_mask/none.wgsl") };
+    [weight, mask, part!("lib/excluded.wgsl")]
+}
+
+/// What rows count, in a reduction.
+fn counts(weighs_mean: bool, sample_weight: bool, mask: bool) -> Vec<Part> {
+    let class_weight = class_weight(weighs_mean.then_some(ClassWeight::OfClasses(Width::One)));
+    let mut parts = vec![class_weight, part!("lib/counts.wgsl"), part!("lib/labels.wgsl")];
+    parts.extend(own_weight(sample_weight, mask));
+    parts
 }
 
 fn counted(width: Width) -> Part {

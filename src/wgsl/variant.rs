@@ -199,6 +199,15 @@ pub enum TargetAccess {
     Values(Width),
 }
 
+/// What a row kernel reads as class weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClassWeight {
+    /// A weight per class.
+    OfClasses(Width),
+    /// A weight per class of each row.
+    OfRows,
+}
+
 /// Who sums over the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Batch {
@@ -249,9 +258,11 @@ pub struct RowVariant {
     /// Its gradient, where it is wanted.
     pub grad_target: Option<Width>,
     /// Class weights, if there are any.
-    pub class_weight: Option<Width>,
+    pub class_weight: Option<ClassWeight>,
     /// Rows have weights of their own.
     pub sample_weight: bool,
+    /// Some rows are masked.
+    pub mask: bool,
     /// Statistics of the rows are wanted.
     pub stats: bool,
     /// There is an upstream gradient.
@@ -356,10 +367,15 @@ pub enum Source {
         weighs_mean: bool,
         /// Rows have weights of their own.
         sample_weight: bool,
+        /// Some rows are masked.
+        mask: bool,
     },
     /// What each row counts, by its own weight.
-    RowWeights,
-    /// The items that a mask leaves.
+    RowWeights {
+        /// Some rows are masked.
+        mask: bool,
+    },
+    /// The items, or rows, that a mask leaves.
     Mask {
         /// Elements of the mask that are read at once: one or eight.
         width: Width,
@@ -549,7 +565,7 @@ impl Kernel {
                     | Source::Losses
                     | Source::CallerLosses
                     | Source::PartialSums
-                    | Source::RowWeights
+                    | Source::RowWeights { .. }
                     | Source::Mask { .. } => {}
                 }
             }
@@ -576,7 +592,7 @@ impl Source {
             Self::CallerLosses => "caller_losses",
             Self::PartialSums => "partial_sums",
             Self::Labels { .. } => "labels",
-            Self::RowWeights => "row_weights",
+            Self::RowWeights { .. } => "row_weights",
             Self::Mask { .. } => "mask",
         }
     }

@@ -2,7 +2,7 @@
 //! its type, and only this file looks into a [`Lowered`].
 
 use deeploss::internals::{Layout, Lowered, OwnedTarget, OwnedTensors};
-use deeploss::{Error, LOSSES, Loss, LossInfo, Problem, Reduction, TargetKind, Want};
+use deeploss::{Error, LOSSES, Loss, LossInfo, Options, Problem, Reduction, TargetKind, Want};
 use ndarray::{ArrayD, IxDyn};
 
 use super::compare::Scales;
@@ -23,6 +23,17 @@ pub(crate) fn variants(classes: usize) -> Vec<Named> {
 pub(crate) fn fullest(classes: usize) -> Vec<Named> {
     let last = |info: &LossInfo| Some((info.name.to_owned(), (info.variants)(classes).pop()?));
     LOSSES.iter().filter_map(last).collect()
+}
+
+/// The loss with a weight for each element of the input, if it takes them: different ones, one of them 0.
+pub(crate) fn weighed(info: &LossInfo, shape: &[usize]) -> Option<Named> {
+    let mut next = 0;
+    let weight = ArrayD::from_shape_simple_fn(IxDyn(shape), || {
+        next = (next + 4) % 9;
+        next as f32 * 0.375
+    });
+    let loss = (info.from_options)(&Options::from([("weight", weight.into())])).ok()?;
+    lower(&*loss, &loss.example_inputs(shape, 1)).is_ok().then(|| (format!("{} (weight {shape:?})", info.name), loss))
 }
 
 /// Whether the loss is made of rows of classes, not of independent elements.

@@ -2,8 +2,8 @@
 
 @group(0) @binding(8) var<storage, read_write> losses: array<u32>;
 
-fn denominator() -> f32 {
-    return u.dispatch.denominator;
+fn denominator() -> u32 {
+    return bitcast<u32>(u.dispatch.denominator);
 }
 
 fn store_losses(i: u32, loss: vec4<u32>) {

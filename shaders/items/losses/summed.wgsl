@@ -6,11 +6,12 @@
 
 override COUNTED: bool = false;     // the denominator is counted, else known beforehand
 
-fn denominator() -> f32 {
+// Its bits, as in rows/batch/.
+fn denominator() -> u32 {
     if (COUNTED) {
-        return bitcast<f32>(losses[0]);
+        return losses[0];
     }
-    return u.dispatch.denominator;
+    return bitcast<u32>(u.dispatch.denominator);
 }
 
 fn store_losses(i: u32, loss: vec4<u32>) {

@@ -2,6 +2,6 @@
 
 const REPORTS_INVALID = false;
 
-fn finish(total: PartialSum, reported: u32, denominator: f32) {
-    work[0] = total_bits(total.flags, total.hi + total.lo, 1.0);
+fn finish(total: PartialSum, reported: u32, denominator: u32) {
+    work[0] = denominator_bits(total);
 }

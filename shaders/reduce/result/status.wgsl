@@ -2,6 +2,6 @@
 
 const REPORTS_INVALID = true;
 
-fn finish(total: PartialSum, reported: u32, denominator: f32) {
+fn finish(total: PartialSum, reported: u32, denominator: u32) {
     write_status(total, reported);
 }

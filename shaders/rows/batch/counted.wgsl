@@ -2,8 +2,8 @@
 
 @group(0) @binding(14) var<storage, read> work: array<u32>;
 
-fn batch_denominator() -> f32 {
-    return bitcast<f32>(work[0]);
+fn batch_denominator() -> u32 {
+    return work[0];
 }
 
 fn finish_batch(invocation: u32) {

@@ -1,8 +1,8 @@
 // Rows of many workgroups, divided by a denominator that is known beforehand.
 
-// What the gradient of every row is divided by.
-fn batch_denominator() -> f32 {
-    return u.dispatch.denominator;
+// Bits of what the gradient of every row is divided by: 0 where nothing counts, NaN where counts cancel.
+fn batch_denominator() -> u32 {
+    return bitcast<u32>(u.dispatch.denominator);
 }
 
 // Called once all rows of the workgroup are done, in uniform control flow.

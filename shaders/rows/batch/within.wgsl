@@ -18,7 +18,9 @@ fn row_bits(counting: bool, i: u32) -> u32 {
 fn total(counting: bool) -> PartialSum {
     var sum = empty_sum();
     for (var i = 0u; i < u.dispatch.item_count; i++) {
-        sum = merge_flags(sum, sum_of_item(row_bits(counting, i), i));
+        let bits = row_bits(counting, i);
+        sum = merge_flags(sum, sum_of_item(bits, i));
+        sum.flags |= select(HAS_COUNTS, 0u, (bits & ABS_BITS) == 0u);
     }
     let scaled = (sum.flags & HAS_HUGE) != 0u;
     for (var i = 0u; i < u.dispatch.item_count; i++) {
@@ -27,12 +29,11 @@ fn total(counting: bool) -> PartialSum {
     return sum;
 }
 
-fn batch_denominator() -> f32 {
+fn batch_denominator() -> u32 {
     if (!COUNTED) {
-        return u.dispatch.denominator;
+        return bitcast<u32>(u.dispatch.denominator);
     }
-    let counted = total(true);
-    return bitcast<f32>(total_bits(counted.flags, counted.hi + counted.lo, 1.0));
+    return denominator_bits(total(true));
 }
 
 fn finish_batch(invocation: u32) {

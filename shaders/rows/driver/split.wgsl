@@ -89,7 +89,7 @@ fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let result = finish_row(part.index, row, skipped, acc, part.exists && part.number == 0u && lane == 0u);
     if (part.exists && (WANT_GRAD || WANT_GRAD_TARGET)) {
-        if (skipped) {
+        if (is_flat(skipped)) {
             store_zeros(part.at, part.first, part.end);
         } else {
             store_walk(row, acc, result, part.at, part.first, part.end);

@@ -140,6 +140,7 @@ fn problems(loss: &dyn Loss, shape: &[usize]) -> Vec<Problem> {
     for further in [
         base.clone().with_sample_weight(),
         base.clone().with_ignore_mask(),
+        base.clone().with_ignore_mask().with_sample_weight(),
         base.clone().input2_shape(&last),
         base.clone().target_shape(&last),
         broadcast(&base),

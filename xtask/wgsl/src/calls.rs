@@ -1,7 +1,8 @@
 //! Calls made from the table of losses: nothing here knows a loss by its type.
 
 use deeploss::internals::{Layout, OwnedTarget};
-use deeploss::{Dtype, LOSSES, Loss, LossInfo, Problem, Reduction, TargetKind, Want};
+use deeploss::ndarray::ArrayD;
+use deeploss::{Dtype, LOSSES, Loss, LossInfo, Options, Problem, Reduction, TargetKind, Want};
 
 /// Outputs by name.
 pub const WANTS: &[(&str, Want)] = &[
@@ -39,15 +40,24 @@ pub fn is_element_wise(loss: &dyn Loss) -> bool {
     loss.lower(&problem).is_ok_and(|lowered| matches!(lowered.layout, Layout::Items(_)))
 }
 
-/// The variants of a loss for inputs of this shape, whose classes are axis 1. Weights of elements broadcast along the last axis.
+/// The variants of a loss for inputs of this shape, whose classes are axis 1. Weights of elements broadcast along the last axis, but for
+/// those of the last variant, which have the input's shape.
 #[must_use]
 pub fn variants(info: &LossInfo, shape: &[usize]) -> Vec<Box<dyn Loss>> {
     let (classes, last) = (shape[usize::from(shape.len() > 1)], shape[shape.len() - 1]);
-    let all = (info.variants)(classes);
+    let mut all = (info.variants)(classes);
     if classes != last && all.first().is_some_and(|loss| is_element_wise(&**loss)) {
-        return (info.variants)(last);
+        all = (info.variants)(last);
     }
+    all.extend(weighed(info, shape));
     all
+}
+
+/// The loss with a weight for each element of the input, if it takes them.
+fn weighed(info: &LossInfo, shape: &[usize]) -> Option<Box<dyn Loss>> {
+    let weight = ArrayD::<f32>::ones(shape).into();
+    let loss = (info.from_options)(&Options::from([("weight", weight)])).ok()?;
+    loss.lower(&Problem::new(shape, target_kind(&*loss))).is_ok().then_some(loss)
 }
 
 /// The loss of this name.
