@@ -144,7 +144,7 @@ pub use {half, ndarray};
 pub use adapter::{AdapterFacts, Proven};
 pub use context::Context;
 #[cfg(feature = "host")]
-pub use cpu::Real;
+pub use cpu::{CpuElement, Real};
 pub use error::{Cause, Error};
 pub use gpu::INSTALL_A_DRIVER;
 #[cfg(not(target_arch = "wasm32"))]
@@ -166,7 +166,7 @@ pub use tuning::measure::{Measured, autotune, measure};
 pub mod internals {
     pub use crate::broadcast::{Broadcast, Operand};
     #[cfg(feature = "host")]
-    pub use crate::cpu::CpuReference;
+    pub use crate::cpu::{CpuReference, HostCall};
     pub use crate::lowered::{Checked, Denominator, ItemLayout, Layout, Lowered, RowLayout, RowTargets, WeightSource};
     pub use crate::plan::{Bind, Dispatch, DispatchParams, TensorId};
     pub use crate::problem::RowShape;

@@ -13,7 +13,7 @@ use crate::plan::{Plan, RowStrategy};
 use crate::problem::Problem;
 #[cfg(feature = "host")]
 use crate::{
-    cpu::{CpuReference, Real},
+    cpu::{CpuElement, CpuReference, HostCall, Real, compute},
     lowered::{Layout, RowTargets, WeightSource},
     tensors::{Output, Storage, Target, Tensors},
 };
@@ -56,7 +56,7 @@ pub trait Evaluate: Loss {
     /// # Ok::<(), deeploss::Error>(())
     /// ```
     #[cfg(feature = "host")]
-    fn reference<F: Real>(&self, tensors: &Tensors<'_, F>) -> Result<Output<F>, Error>
+    fn reference<F: Real + CpuElement>(&self, tensors: &Tensors<'_, F>) -> Result<Output<F>, Error>
     where
         Self: CpuReference<F>;
 
@@ -94,26 +94,28 @@ impl<L: Loss + ?Sized> Evaluate for L {
         let tensors = tensors.with(tensors.input.view(), values.as_ref().map(|values| values.view()));
         let problem = tensors.problem().input_dtype(X::DTYPE).grad_dtype(X::DTYPE);
         let lowered = self.lower(&problem)?;
-        let input = X::widen(&tensors.input);
-        let wide = tensors.with(input.view(), None);
-        check(self, &lowered, &wide)?;
+        let dense = tensors.input.as_standard_layout();
+        let call = HostCall::new(&tensors, dense.as_slice().unwrap_or_default());
+        check(self, &lowered, &call)?;
         if ctx.gpu().is_none() {
-            return Ok(CpuReference::<f32>::compute(self, &lowered, &wide).with_grad_input(X::narrow));
+            return compute(self, &lowered, &call);
         }
         let prepared = prepare(self, ctx, &problem, &lowered, None)?;
         on_gpu(ctx, &prepared, self, &lowered, &tensors)
     }
 
     #[cfg(feature = "host")]
-    fn reference<F: Real>(&self, tensors: &Tensors<'_, F>) -> Result<Output<F>, Error>
+    fn reference<F: Real + CpuElement>(&self, tensors: &Tensors<'_, F>) -> Result<Output<F>, Error>
     where
         Self: CpuReference<F>,
     {
         let values = values_of(self, &tensors.target)?;
         let tensors = tensors.with(tensors.input.view(), values.as_ref().map(|values| values.view()));
         let lowered = self.lower(&tensors.problem())?;
-        check(self, &lowered, &tensors)?;
-        Ok(CpuReference::<F>::compute(self, &lowered, &tensors))
+        let dense = tensors.input.as_standard_layout();
+        let call = HostCall::new(&tensors, dense.as_slice().unwrap_or_default());
+        check(self, &lowered, &call)?;
+        compute(self, &lowered, &call)
     }
 
     fn prepare(&self, ctx: &Context, problem: &Problem) -> Result<Prepared, Error> {
@@ -160,7 +162,7 @@ fn values_of<F: Real, L: Loss + ?Sized>(loss: &L, target: &Target<'_, F>) -> Res
 fn check<F: Real, L: Loss + CpuReference<F> + ?Sized>(
     loss: &L,
     lowered: &Lowered,
-    tensors: &Tensors<'_, F>,
+    call: &HostCall<'_, F>,
 ) -> Result<(), Error> {
     for (argument, source) in [("weight", &lowered.weight), ("pos_weight", lowered.pos_weight())] {
         if *source == WeightSource::Buffer {
@@ -170,15 +172,15 @@ fn check<F: Real, L: Loss + CpuReference<F> + ?Sized>(
     if let Layout::Items(items) = &lowered.layout
         && items.broadcast.second.is_some()
         && !items.mask
-        && tensors.input2.is_none()
+        && call.input2.is_none()
     {
         return Err(Error::Missing { argument: "input2", why: "this loss compares two inputs; give the second one" });
     }
-    tensors.check_shapes(&lowered.target_shape, &lowered.item_shape, &lowered.loss_shape)?;
-    if let (Target::Indices(labels), Layout::Rows(rows)) = (&tensors.target, &lowered.layout)
+    call.check_shapes(lowered)?;
+    if let (Target::Indices(labels), Layout::Rows(rows)) = (&call.target, &lowered.layout)
         && let RowTargets::Indices { ignore } = &rows.target
     {
-        let (classes, excluded) = (rows.shape.classes, tensors.excluded_rows());
+        let (classes, excluded) = (rows.shape.classes, call.excluded_rows());
         for (row, &value) in labels.iter().enumerate() {
             let is_class = usize::try_from(value).is_ok_and(|v| v < classes);
             if !is_class && !loss.ignores(value) && excluded.get(row) != Some(&true) {
@@ -186,7 +188,7 @@ fn check<F: Real, L: Loss + CpuReference<F> + ?Sized>(
             }
         }
     }
-    loss.check_values(tensors)
+    loss.check_values(call)
 }
 
 #[cfg(all(feature = "host", target_arch = "wasm32"))]
@@ -214,10 +216,11 @@ mod blocking {
     use wgpu::{Buffer, BufferUsages};
 
     use super::{ArrayViewD, Context, Error, Loss, Lowered, Output, Prepared, Storage, Target, Tensors};
+    use crate::cpu::room_for;
     use crate::gpu::Gpu;
     use crate::gpu::faults::checked;
     use crate::gpu::prepared::Buffers;
-    use crate::gpu::transfer::{PIECE, Upload, append, download, room_for};
+    use crate::gpu::transfer::{PIECE, Upload, append, download};
     use crate::lowered::ignore_code;
     use crate::plan::TensorId;
     use crate::problem::{Dtype, Want};

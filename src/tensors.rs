@@ -2,8 +2,7 @@
 
 use ndarray::{ArrayD, ArrayView, ArrayViewD, CowArray, Dimension, IxDyn};
 
-use crate::cpu::Real;
-use crate::error::Error;
+use crate::cpu::CpuElement;
 use crate::problem::{Dtype, Problem, TargetKind, Want};
 
 /// The types that the input of a call can have on the host, and the one in which its loss is computed.
@@ -27,39 +26,20 @@ impl Element for half::bf16 {
 
 /// The types that the input of a call can have on the host and on the GPU: `f32`, [`half::f16`], [`half::bf16`].
 /// Arithmetic is f32 whatever the storage; a gradient is rounded once, when it is stored.
-pub trait Storage: Element<Scalar = f32> + bytemuck::Pod {
+pub trait Storage: CpuElement<Scalar = f32> + bytemuck::Pod {
     /// How it is stored.
     const DTYPE: Dtype;
-    /// In f32, exactly.
-    fn widen<'a>(values: &'a ArrayViewD<'_, Self>) -> CowArray<'a, f32, IxDyn>;
-    /// The nearest values, ties to even.
-    fn narrow(values: ArrayD<f32>) -> ArrayD<Self>;
 }
 
 impl Storage for f32 {
     const DTYPE: Dtype = Dtype::F32;
-    fn widen<'a>(values: &'a ArrayViewD<'_, Self>) -> CowArray<'a, f32, IxDyn> {
-        values.view().into()
-    }
-    fn narrow(values: ArrayD<f32>) -> ArrayD<Self> {
-        values
-    }
 }
-
-macro_rules! half_storage {
-    ($($half:ty: $dtype:ident),*) => {$(
-        impl Storage for $half {
-            const DTYPE: Dtype = Dtype::$dtype;
-            fn widen<'a>(values: &'a ArrayViewD<'_, Self>) -> CowArray<'a, f32, IxDyn> {
-                values.mapv(Self::to_f32).into()
-            }
-            fn narrow(values: ArrayD<f32>) -> ArrayD<Self> {
-                values.mapv(Self::from_f32)
-            }
-        }
-    )*};
+impl Storage for half::f16 {
+    const DTYPE: Dtype = Dtype::F16;
 }
-half_storage!(half::f16: F16, half::bf16: Bf16);
+impl Storage for half::bf16 {
+    const DTYPE: Dtype = Dtype::Bf16;
+}
 
 /// A target on the host: integers of any type or booleans, or floating-point values. Losses whose target is a value per
 /// element take integers and booleans as such values.
@@ -248,35 +228,6 @@ impl<'a, X: Element> Tensors<'a, X> {
         problem.grad_output = self.grad_output.is_some();
         problem
     }
-
-    /// The tensors have the shapes that the loss asks for; there is one of `items` per row or element.
-    pub(crate) fn check_shapes(&self, target: &[usize], items: &[usize], loss: &[usize]) -> Result<(), Error> {
-        let given = [
-            ("target", Some(self.target.shape()), target),
-            ("grad_output", self.grad_output.as_ref().map(|g| g.shape()), loss),
-            ("sample_weight", self.sample_weight.as_ref().map(|w| w.shape()), items),
-            ("ignore_mask", self.ignore_mask.as_ref().map(|m| m.shape()), items),
-        ];
-        for (argument, got, expected) in given {
-            if let Some(got) = got.filter(|got| *got != expected) {
-                return Err(Error::shape(argument, expected, got));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<F: Real> Tensors<'_, F> {
-    /// Which rows of a loss over rows count for nothing whatever they hold: those that are masked, and those that weigh
-    /// 0. Empty if there is neither a mask nor weights.
-    pub(crate) fn excluded_rows(&self) -> Vec<bool> {
-        let mut excluded: Vec<bool> = self.ignore_mask.iter().flatten().copied().collect();
-        if let Some(weights) = &self.sample_weight {
-            excluded.resize(weights.len(), false);
-            excluded.iter_mut().zip(weights).for_each(|(excluded, &weight)| *excluded |= weight == F::zero());
-        }
-        excluded
-    }
 }
 
 /// Host tensors that own their data, as tests, benches and [`Loss::example_inputs`](crate::Loss::example_inputs) make
@@ -380,14 +331,6 @@ pub struct RowStats<F = f32> {
 }
 
 impl<X: Element> Output<X> {
-    pub(crate) fn with_grad_input<Y: Element<Scalar = X::Scalar>>(
-        self,
-        convert: impl FnOnce(ArrayD<X>) -> ArrayD<Y>,
-    ) -> Output<Y> {
-        let Self { loss, grad_input, grad_input2, grad_target, stats } = self;
-        Output { loss, grad_input: grad_input.map(convert), grad_input2, grad_target, stats }
-    }
-
     /// The reduced loss (or the first item's); `None` without a loss or of an empty batch.
     #[must_use]
     pub fn scalar(&self) -> Option<X::Scalar> {

@@ -6,16 +6,18 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use half::{bf16, f16};
 use ndarray::{ArrayD, Axis, CowArray, IxDyn};
 
 use super::lanes::{TILE, Task, blocks, run_all, wide_sum};
 use super::output::{OutputPart, contiguous, elements, parts, ranges, unwritten};
-use super::{Real, Sum, reduced};
+use super::stored::{Convert, Input, Sink, SinkPart};
+use super::{HostCall, Real, Sum, reduced};
 use crate::broadcast::Operand;
 use crate::error::Error;
 use crate::lowered::{Denominator, Layout, Lowered, WeightSource};
 use crate::problem::Want;
-use crate::tensors::{Output, Target, Tensors};
+use crate::tensors::{Output, Target};
 
 /// One element.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +58,7 @@ pub(crate) trait ItemReference<F: Real>: Sync {
     ///
     /// # Errors
     /// [`Error::Value`] naming the tensor, the element and what was expected.
-    fn check_values(&self, _: &Tensors<'_, F>) -> Result<(), Error> {
+    fn check_values(&self, _: &HostCall<'_, F>) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -65,14 +67,18 @@ pub(crate) trait ItemReference<F: Real>: Sync {
 const TASK: usize = 4096;
 
 /// Evaluates a loss that has been lowered onto items. The tensors have been checked.
-pub(crate) fn items<F: Real, L: ItemReference<F>>(loss: &L, lowered: &Lowered, tensors: &Tensors<'_, F>) -> Output<F> {
+pub(crate) fn items<F: Real, L: ItemReference<F>>(
+    loss: &L,
+    lowered: &Lowered,
+    tensors: &HostCall<'_, F>,
+    grad: Option<Sink<'_, F>>,
+) -> Result<Output<F>, Error> {
     let Layout::Items(layout) = &lowered.layout else {
         unreachable!("an element-wise loss is lowered onto items");
     };
     let (shape, want) = (&layout.broadcast, tensors.want);
     let items = shape.items();
     let is_reduced = lowered.is_reduced();
-    let x = tensors.input.as_standard_layout();
     let second = tensors.input2.as_ref().map(|second| second.as_standard_layout());
     let t = match &tensors.target {
         Target::Values(values) => Some(values.as_standard_layout()),
@@ -91,7 +97,7 @@ pub(crate) fn items<F: Real, L: ItemReference<F>>(loss: &L, lowered: &Lowered, t
     let call = Items {
         loss,
         dims: shape.dims,
-        x: Source::tensor(Some(&x), Some(&shape.input), F::zero(), items),
+        x: Source::input(tensors.input, shape.input.strides, items),
         second: Source::tensor(second.as_ref(), shape.second.as_ref(), F::zero(), items),
         t: Source::tensor(t.as_ref(), Some(&shape.target), F::zero(), items),
         w: Source::weights(&lowered.weight, shape.weight.as_ref()),
@@ -103,32 +109,37 @@ pub(crate) fn items<F: Real, L: ItemReference<F>>(loss: &L, lowered: &Lowered, t
         },
     };
 
-    let out = |wanted: bool| wanted.then(|| unwritten(&shape.shape));
-    let mut losses = out(want.contains(Want::LOSS) && !is_reduced);
-    let mut dx = out(want.contains(Want::GRAD));
-    let mut d_second = out(want.contains(Want::GRAD_INPUT2) || want.contains(Want::GRAD_TARGET));
-    let chunks = ranges(items, 1, TASK)
+    let out = |wanted: bool| wanted.then(|| unwritten(&shape.shape)).transpose();
+    let mut losses = out(want.contains(Want::LOSS) && !is_reduced)?;
+    let mut d_second = out(want.contains(Want::GRAD_INPUT2) || want.contains(Want::GRAD_TARGET))?;
+    // The gradient of an input that broadcasts is first as wide as the items.
+    let (dense, folded) = if shape.is_dense(&shape.input) { (grad, None) } else { (None, grad) };
+    let mut wide = out(folded.is_some())?;
+    let ranges = ranges(items, 1, TASK);
+    let dx = match dense.or(wide.as_mut().map(Sink::Plain)) {
+        Some(grad) => grad.parts([items, 1, 1], TASK),
+        None => ranges.iter().map(|_| None).collect(),
+    };
+    let chunks = ranges
         .into_iter()
         .zip(parts(losses.as_mut(), [items, 1, 1], TASK))
-        .zip(parts(dx.as_mut(), [items, 1, 1], TASK))
+        .zip(dx)
         .zip(parts(d_second.as_mut(), [items, 1, 1], TASK))
         .map(|(((items, losses), dx), d_second)| Chunk { call: &call, items, losses, dx, d_second });
     let sums = run_all(chunks.collect(), items);
 
     let reduce = || reduced(lowered, sums, denominator);
     // SAFETY: each part of each output went to a chunk, and a chunk writes all elements of its parts.
-    let [losses, dx, d_second] = [losses, dx, d_second].map(|out| out.map(|out| unsafe { out.assume_init() }));
+    let [losses, wide, d_second] = [losses, wide, d_second].map(|out| out.map(|out| unsafe { out.assume_init() }));
+    if let (Some(grad), Some(wide)) = (folded, wide) {
+        grad.fill(fold(wide, tensors.shape));
+    }
     let input2 = tensors.input2.as_ref().map(|x| x.shape()).unwrap_or_default();
     let own = if want.contains(Want::GRAD_INPUT2) { input2 } else { &lowered.target_shape };
     let d_second = d_second.map(|wide| fold(wide, own));
     let (grad_input2, grad_target) = if want.contains(Want::GRAD_INPUT2) { (d_second, None) } else { (None, d_second) };
-    Output {
-        loss: want.contains(Want::LOSS).then(|| losses.unwrap_or_else(reduce)),
-        grad_input: dx.map(|wide| fold(wide, tensors.input.shape())),
-        grad_input2,
-        grad_target,
-        stats: None,
-    }
+    let loss = want.contains(Want::LOSS).then(|| losses.unwrap_or_else(reduce));
+    Ok(Output { loss, grad_input: None, grad_input2, grad_target, stats: None })
 }
 
 /// Where one number per item comes from.
@@ -139,6 +150,9 @@ enum Source<'a, F> {
     Dense(&'a [F]),
     /// A tensor that broadcasts, and its strides.
     Broadcast(&'a [F], [usize; 4]),
+    /// An input in 16 bits, and its strides.
+    F16(&'a [f16], [usize; 4]),
+    Bf16(&'a [bf16], [usize; 4]),
     /// Weights among the options, and their strides.
     Weights(&'a [f32], [usize; 4]),
     /// 0 where the mask is set, 1 elsewhere.
@@ -160,6 +174,15 @@ impl<'a, F: Real> Source<'a, F> {
         }
     }
 
+    fn input(input: Input<'a, F>, strides: [usize; 4], items: usize) -> Self {
+        match input {
+            Input::Plain(values) if values.len() == items => Self::Dense(values),
+            Input::Plain(values) => Self::Broadcast(values, strides),
+            Input::F16(values) => Self::F16(values, strides),
+            Input::Bf16(values) => Self::Bf16(values, strides),
+        }
+    }
+
     fn weights(source: &'a WeightSource, operand: Option<&Operand>) -> Self {
         match (source, operand) {
             (WeightSource::Host(values), Some(operand)) => Self::Weights(values, operand.strides),
@@ -173,6 +196,8 @@ impl<'a, F: Real> Source<'a, F> {
             Self::Constant(values) => Cow::Borrowed(&values[..items.len()]),
             Self::Dense(values) => Cow::Borrowed(&values[items.clone()]),
             Self::Broadcast(values, strides) => Cow::Owned(gather(values, items, dims, *strides, |v| v)),
+            Self::F16(values, strides) => Cow::Owned(gather(values, items, dims, *strides, Convert::widen)),
+            Self::Bf16(values, strides) => Cow::Owned(gather(values, items, dims, *strides, Convert::widen)),
             Self::Weights(values, strides) => {
                 Cow::Owned(gather(values, items, dims, *strides, |w| F::of(f64::from(w))))
             }
@@ -231,7 +256,7 @@ struct Chunk<'a, F, L> {
     call: &'a Items<'a, F, L>,
     items: Range<usize>,
     losses: Option<OutputPart<'a, F>>,
-    dx: Option<OutputPart<'a, F>>,
+    dx: Option<SinkPart<'a, F>>,
     d_second: Option<OutputPart<'a, F>>,
 }
 
@@ -248,7 +273,8 @@ impl<F: Real, L: ItemReference<F>> Task for Chunk<'_, F, L> {
         let call = self.call;
         let sources = [&call.x, &call.second, &call.t, &call.w, &call.pos_weight, &call.counts, &call.scale];
         let slices = sources.map(|source| source.of(&self.items, call.dims));
-        let [mut losses, mut dx, mut d_second] = [self.losses, self.dx, self.d_second].map(|part| part.map(contiguous));
+        let [mut losses, mut d_second] = [self.losses, self.d_second].map(|part| part.map(contiguous));
+        let mut dx = self.dx;
         let slices = slices.each_ref().map(|slice| &**slice);
         let mut sum = Sum::new();
         blocks(slices, |place, [x, second, t, w, pos_weight, counts, scale]: [&[F; TILE]; 7]| {
@@ -263,10 +289,13 @@ impl<F: Real, L: ItemReference<F>> Task for Chunk<'_, F, L> {
                 out[1][k] = if counted { item.dx } else { F::zero() };
                 out[2][k] = if counted { item.d_second } else { F::zero() };
             }
-            for (to, values) in [&mut losses, &mut dx, &mut d_second].into_iter().zip(&*out) {
+            for (to, values) in [(&mut losses, &out[0]), (&mut d_second, &out[2])] {
                 if let Some(to) = to {
                     to[place.clone()].iter_mut().zip(values).for_each(|(to, &value)| _ = to.write(value));
                 }
+            }
+            if let Some(dx) = &mut dx {
+                dx.write(place.clone(), &out[1]);
             }
             sum.add(wide_sum(&out[0][..place.len()]));
         });

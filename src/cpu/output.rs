@@ -5,14 +5,38 @@ use std::ops::Range;
 
 use ndarray::{ArrayBase, ArrayD, ArrayViewMut, Axis, Data, Dimension, Ix3};
 
+use crate::error::Error;
+
 /// The part of an output that one task writes; it has the dimensions (N, C, D), or (N, 1, D) with one value per row.
 pub(super) type OutputPart<'a, T> = ArrayViewMut<'a, MaybeUninit<T>, Ix3>;
 
 /// An output of the given shape that holds nothing yet.
-pub(super) fn unwritten<T>(shape: &[usize]) -> ArrayD<MaybeUninit<T>> {
-    let mut array = ArrayD::uninit(shape);
-    use_large_pages(array.as_slice_mut().unwrap_or_default());
-    array
+///
+/// # Errors
+/// [`Error::Unsupported`] if the system has no memory for it.
+pub(super) fn unwritten<T>(shape: &[usize]) -> Result<ArrayD<MaybeUninit<T>>, Error> {
+    let count = shape.iter().product();
+    let mut memory: Vec<MaybeUninit<T>> = room_for(count)?;
+    // SAFETY: there is room for so many elements, and they need not hold anything.
+    unsafe { memory.set_len(count) };
+    use_large_pages(&mut memory);
+    let array = ArrayD::from_shape_vec(shape, memory);
+    array.map_err(|error| Error::Unsupported {
+        what: format!("an array of shape {shape:?}"),
+        why: error.to_string(),
+        instead: "split the batch into several calls",
+    })
+}
+
+/// An empty vector with room for so many elements, if the system gives as much memory.
+pub(crate) fn room_for<T>(count: usize) -> Result<Vec<T>, Error> {
+    let mut memory = Vec::new();
+    memory.try_reserve_exact(count).map_err(|error| Error::Unsupported {
+        what: format!("a result of {} bytes", count.saturating_mul(size_of::<T>())),
+        why: error.to_string(),
+        instead: "split the batch into several calls",
+    })?;
+    Ok(memory)
 }
 
 /// The elements of a tensor in standard layout.

@@ -4,19 +4,19 @@
 //! gathers a tile of positions first and scatters their gradients afterwards.
 
 use std::borrow::Cow;
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use ndarray::{ArrayD, Axis};
+use ndarray::ArrayD;
 
 use super::grad_row::GradRow;
 use super::lanes::{LANES, Task, run_all};
 use super::output::{OutputPart, contiguous, elements, parts, ranges, unwritten};
-use super::{Real, Sum, counted, reduced};
+use super::stored::{Convert, Gradient, Input, Sink, SinkPart};
+use super::{HostCall, Real, Sum, counted, reduced};
 use crate::error::Error;
 use crate::lowered::{Denominator, Layout, Lowered, WeightSource};
 use crate::problem::{RowShape, Want};
-use crate::tensors::{Output, RowStats, Target, Tensors};
+use crate::tensors::{Output, RowStats, Target};
 
 /// A row's target.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +95,7 @@ pub(crate) trait RowReference<F: Real>: Sync {
     ///
     /// # Errors
     /// [`Error::Value`] or [`Error::Target`], naming what was expected.
-    fn check_values(&self, _: &Tensors<'_, F>) -> Result<(), Error> {
+    fn check_values(&self, _: &HostCall<'_, F>) -> Result<(), Error> {
         Ok(())
     }
 
@@ -135,12 +135,16 @@ const TILE: usize = 1 << 16;
 const TILE_ROWS: [usize; 2] = [16, 256];
 
 /// Evaluates a loss that has been lowered onto rows. The tensors have been checked.
-pub(crate) fn rows<F: Real, L: RowReference<F>>(loss: &L, lowered: &Lowered, tensors: &Tensors<'_, F>) -> Output<F> {
+pub(crate) fn rows<F: Real, L: RowReference<F>>(
+    loss: &L,
+    lowered: &Lowered,
+    tensors: &HostCall<'_, F>,
+    grad: Option<Sink<'_, F>>,
+) -> Result<Output<F>, Error> {
     let Layout::Rows(layout) = &lowered.layout else {
         unreachable!("a loss over rows is lowered onto rows");
     };
     let (shape, want) = (layout.shape, tensors.want);
-    let input = tensors.input.as_standard_layout();
     let (labels, values) = match &tensors.target {
         Target::Indices(labels) => (Some(labels.as_standard_layout()), None),
         Target::Values(values) => (None, Some(values.as_standard_layout())),
@@ -155,7 +159,7 @@ pub(crate) fn rows<F: Real, L: RowReference<F>>(loss: &L, lowered: &Lowered, ten
     let mut call = Rows {
         loss,
         shape,
-        input: elements(&input),
+        input: tensors.input,
         target: match (&labels, &values) {
             (Some(lists), _) if layout.has_lists() => Targets::Lists(elements(lists)),
             (Some(classes), _) => Targets::Classes(elements(classes)),
@@ -175,21 +179,27 @@ pub(crate) fn rows<F: Real, L: RowReference<F>>(loss: &L, lowered: &Lowered, ten
     };
     // Where nothing counts and the mean is a number of the caller's choice, gradients are 0 whatever the rows hold.
     let is_flat = call.denominator == 0.0 && !lowered.empty.is_nan();
-    let zeros = |wanted: Want| (is_flat && want.contains(wanted)).then(|| ArrayD::zeros(tensors.input.shape()));
+    let (grad_input, flat_grad) = if is_flat { (None, grad) } else { (grad, None) };
+    flat_grad.into_iter().for_each(|grad| grad.fill(std::iter::repeat(F::zero())));
 
     let each = want.contains(Want::LOSS) && !call.reduced;
-    let mut losses = each.then(|| unwritten(&lowered.item_shape));
-    let mut stats = want.contains(Want::STATS).then(|| unwritten(&lowered.item_shape));
-    let mut grad_input = (want.contains(Want::GRAD) && !is_flat).then(|| unwritten(tensors.input.shape()));
-    let mut grad_target = (want.contains(Want::GRAD_TARGET) && !is_flat).then(|| unwritten(tensors.input.shape()));
+    let out = |wanted: bool, shape: &[usize]| wanted.then(|| unwritten(shape)).transpose();
+    let mut losses = out(each, &lowered.item_shape)?;
+    let mut stats = want.contains(Want::STATS).then(|| unwritten(&lowered.item_shape)).transpose()?;
+    let mut grad_target = out(want.contains(Want::GRAD_TARGET) && !is_flat, tensors.shape)?;
     let step = match shape.inner {
         1 => (TASK / shape.classes).max(1),
         _ => (TILE / shape.classes).clamp(TILE_ROWS[0], TILE_ROWS[1]),
     };
     let (per_class, per_row) = ([shape.outer, shape.classes, shape.inner], [shape.outer, 1, shape.inner]);
-    let chunks = ranges(shape.outer, shape.inner, step)
+    let ranges = ranges(shape.outer, shape.inner, step);
+    let grad_parts = match grad_input {
+        Some(grad) => grad.parts(per_class, step),
+        None => ranges.iter().map(|_| None).collect(),
+    };
+    let chunks = ranges
         .into_iter()
-        .zip(parts(grad_input.as_mut(), per_class, step))
+        .zip(grad_parts)
         .zip(parts(grad_target.as_mut(), per_class, step))
         .zip(parts(losses.as_mut(), per_row, step))
         .zip(parts(stats.as_mut(), per_row, step))
@@ -205,14 +215,12 @@ pub(crate) fn rows<F: Real, L: RowReference<F>>(loss: &L, lowered: &Lowered, ten
 
     let reduce = || reduced(lowered, sums, call.denominator);
     // SAFETY: each part of each output went to a chunk, and a chunk writes all elements of its parts.
-    let [losses, grad_input, grad_target] =
-        [losses, grad_input, grad_target].map(|out| out.map(|out| unsafe { out.assume_init() }));
+    let [losses, grad_target] = [losses, grad_target].map(|out| out.map(|out| unsafe { out.assume_init() }));
     // SAFETY: likewise.
     let stats = stats.map(|out| row_stats(&unsafe { out.assume_init() }));
     let loss = want.contains(Want::LOSS).then(|| losses.unwrap_or_else(reduce));
-    let (grad_input, grad_target) =
-        (grad_input.or_else(|| zeros(Want::GRAD)), grad_target.or_else(|| zeros(Want::GRAD_TARGET)));
-    Output { loss, grad_input, grad_input2: None, grad_target, stats }
+    let zeros = || want.contains(Want::GRAD_TARGET).then(|| ArrayD::zeros(tensors.shape));
+    Ok(Output { loss, grad_input: None, grad_input2: None, grad_target: grad_target.or_else(zeros), stats })
 }
 
 /// Targets of all rows, dense.
@@ -227,7 +235,7 @@ enum Targets<'a, F> {
 struct Rows<'a, F, L> {
     loss: &'a L,
     shape: RowShape,
-    input: &'a [F],
+    input: Input<'a, F>,
     target: Targets<'a, F>,
     weight: &'a [F],
     /// Class weights differ from row to row: there is one for each logit.
@@ -275,15 +283,33 @@ impl<F: Real, L: RowReference<F>> Rows<'_, F, L> {
     #[inline(always)]
     fn gather<'a, T: Copy>(&self, tensor: &'a [T], rows: &Range<usize>) -> Cow<'a, [T]> {
         let RowShape { classes, inner, .. } = self.shape;
-        if inner == 1 {
-            return Cow::Borrowed(&tensor[rows.start * classes..rows.end * classes]);
+        match inner {
+            1 => Cow::Borrowed(&tensor[rows.start * classes..rows.end * classes]),
+            _ => Cow::Owned(self.converted(tensor, rows, |v| v)),
         }
+    }
+
+    /// The same of the logits, in the type that is computed in.
+    fn logits(&self, rows: &Range<usize>) -> Cow<'_, [F]> {
+        match self.input {
+            Input::Plain(logits) => self.gather(logits, rows),
+            Input::F16(logits) => Cow::Owned(self.converted(logits, rows, Convert::widen)),
+            Input::Bf16(logits) => Cow::Owned(self.converted(logits, rows, Convert::widen)),
+        }
+    }
+
+    fn converted<T: Copy, U>(&self, tensor: &[T], rows: &Range<usize>, convert: impl Fn(T) -> U) -> Vec<U> {
+        let RowShape { classes, inner, .. } = self.shape;
         let first = rows.start / inner * classes * inner + rows.start % inner;
         let mut tile = Vec::with_capacity(rows.len() * classes);
-        for row in 0..rows.len() {
-            tile.extend(tensor[first + row..].iter().step_by(inner).take(classes));
+        if inner == 1 {
+            tile.extend(tensor[first..][..rows.len() * classes].iter().map(|&v| convert(v)));
+            return tile;
         }
-        Cow::Owned(tile)
+        for row in 0..rows.len() {
+            tile.extend(tensor[first + row..].iter().step_by(inner).take(classes).map(|&v| convert(v)));
+        }
+        tile
     }
 }
 
@@ -291,7 +317,7 @@ impl<F: Real, L: RowReference<F>> Rows<'_, F, L> {
 struct Chunk<'a, F, L> {
     call: &'a Rows<'a, F, L>,
     rows: Range<usize>,
-    grad_input: Option<OutputPart<'a, F>>,
+    grad_input: Option<SinkPart<'a, F>>,
     grad_target: Option<OutputPart<'a, F>>,
     losses: Option<OutputPart<'a, F>>,
     stats: Option<OutputPart<'a, RowStat<F>>>,
@@ -308,7 +334,7 @@ impl<F: Real, L: RowReference<F>> Task for Chunk<'_, F, L> {
         if let (Targets::Classes(targets), true, None) = (&call.target, batched, &self.stats) {
             return self.batched(targets);
         }
-        let logits = call.gather(call.input, &self.rows);
+        let logits = call.logits(&self.rows);
         let (lists, values) = match call.target {
             Targets::Lists(lists) => (call.gather(lists, &self.rows), Cow::default()),
             Targets::Values(values) => (Cow::default(), call.gather(values, &self.rows)),
@@ -316,7 +342,8 @@ impl<F: Real, L: RowReference<F>> Task for Chunk<'_, F, L> {
         };
         let row_weights = if call.row_weights { call.gather(call.weight, &self.rows) } else { Cow::default() };
         let open = |part| Gradient::open(part, self.rows.len(), call.shape);
-        let (mut grad_input, mut grad_target) = (self.grad_input.map(open), self.grad_target.map(open));
+        let (mut grad_input, mut grad_target) =
+            (self.grad_input.map(open), self.grad_target.map(SinkPart::Plain).map(open));
         let (mut losses, mut stats) = (self.losses.map(contiguous), self.stats.map(contiguous));
         let mut sum = Sum::new();
         for (k, row) in self.rows.clone().enumerate() {
@@ -328,8 +355,8 @@ impl<F: Real, L: RowReference<F>> Task for Chunk<'_, F, L> {
                 Targets::Values(_) => Some(RowTarget::Values(&values[own.clone()])),
             };
             let mut grads = RowGrads {
-                input: grad_input.as_mut().map(|grad| grad.row(own.clone())),
-                target: grad_target.as_mut().map(|grad| grad.row(own.clone())),
+                input: grad_input.as_mut().map(|grad| GradRow::new(&mut grad.memory()[own.clone()])),
+                target: grad_target.as_mut().map(|grad| GradRow::new(&mut grad.memory()[own.clone()])),
                 stat: stats.is_some().then(RowStat::unknown),
             };
             // Not in a closure, which would be compiled apart from this loop, for narrow vectors.
@@ -355,8 +382,9 @@ impl<F: Real, L: RowReference<F>> Chunk<'_, F, L> {
     #[inline(always)]
     fn batched(self, targets: &[i64]) -> f64 {
         let (call, classes) = (self.call, self.call.shape.classes);
-        let logits = call.gather(call.input, &self.rows);
-        let (mut grad_input, mut losses) = (self.grad_input.map(contiguous), self.losses.map(contiguous));
+        let logits = call.logits(&self.rows);
+        let open = |part| Gradient::open(part, self.rows.len(), call.shape);
+        let (mut grad_input, mut losses) = (self.grad_input.map(open), self.losses.map(contiguous));
         let mut tile = [[F::zero(); LANES]; BATCHED_CLASSES];
         let mut sum = Sum::new();
         for start in (0..self.rows.len()).step_by(LANES) {
@@ -385,48 +413,14 @@ impl<F: Real, L: RowReference<F>> Chunk<'_, F, L> {
                     losses[row].write(loss);
                 }
                 if let Some(grad) = &mut grad_input {
-                    for (out, class) in grad[row * classes..].iter_mut().zip(&*rows.classes) {
+                    for (out, class) in grad.memory()[row * classes..].iter_mut().zip(&*rows.classes) {
                         out.write(if ignored { F::zero() } else { class[k] });
                     }
                 }
             }
         }
+        grad_input.into_iter().for_each(Gradient::close);
         sum.total()
-    }
-}
-
-/// A task's part of a gradient while its rows are computed.
-enum Gradient<'a, F> {
-    InPlace(&'a mut [MaybeUninit<F>]),
-    Tile(Vec<MaybeUninit<F>>, OutputPart<'a, F>),
-}
-
-impl<'a, F: Real> Gradient<'a, F> {
-    fn open(part: OutputPart<'a, F>, rows: usize, shape: RowShape) -> Self {
-        match shape.inner {
-            1 => Self::InPlace(contiguous(part)),
-            _ => Self::Tile(vec![MaybeUninit::uninit(); rows * shape.classes], part),
-        }
-    }
-
-    /// A row, which holds nothing so far.
-    #[inline(always)]
-    fn row(&mut self, elements: Range<usize>) -> GradRow<'_, F> {
-        GradRow::new(match self {
-            Self::InPlace(memory) => &mut memory[elements],
-            Self::Tile(tile, _) => &mut tile[elements],
-        })
-    }
-
-    /// Writes a tile where it belongs.
-    fn close(self) {
-        if let Self::Tile(tile, mut part) = self {
-            let classes = part.len_of(Axis(1));
-            for (class, mut positions) in part.axis_iter_mut(Axis(1)).enumerate() {
-                let values = tile[class..].iter().step_by(classes);
-                positions.iter_mut().zip(values).for_each(|(out, &value)| *out = value);
-            }
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Gpu;
 use super::faults::{checked, wait};
 use super::prepared::Prepared;
+use crate::cpu::room_for;
 use crate::error::Error;
 
 /// Bytes of a piece. Smaller tensors go as a whole, and do not wait.
@@ -81,17 +82,6 @@ pub(crate) fn download<X: bytemuck::Pod>(
         append(&mut values, readback.wait()?.first().map_or(&[], Vec::as_slice), count);
         at += size;
     }
-    Ok(values)
-}
-
-/// An empty vector with room for so many elements, if the system gives as much memory.
-pub(crate) fn room_for<X>(count: usize) -> Result<Vec<X>, Error> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(count).map_err(|error| Error::Unsupported {
-        what: format!("a result of {} bytes", count.saturating_mul(size_of::<X>())),
-        why: error.to_string(),
-        instead: "split the batch into several calls",
-    })?;
     Ok(values)
 }
 

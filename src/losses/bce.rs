@@ -8,8 +8,8 @@ use crate::lowered::Checked;
 use crate::wgsl::Flags;
 #[cfg(feature = "host")]
 use crate::{
-    cpu::{ItemIn, ItemOut, ItemReference, Real},
-    tensors::{Target, Tensors},
+    cpu::{HostCall, ItemIn, ItemOut, ItemReference, Real},
+    tensors::Target,
 };
 
 item_loss! {
@@ -90,18 +90,17 @@ impl<F: Real> ItemReference<F> for Bce {
         }
     }
 
-    fn check_values(&self, tensors: &Tensors<'_, F>) -> Result<(), Error> {
-        let in_range = |v: &F| *v >= F::zero() && *v <= F::one();
-        let ignored: Vec<bool> = tensors.ignore_mask.iter().flatten().copied().collect();
-        let check = |argument, values: &ndarray::ArrayViewD<'_, F>| {
-            let bad = values.iter().enumerate().find(|(i, v)| !in_range(v) && !ignored.get(*i).unwrap_or(&false));
+    fn check_values(&self, call: &HostCall<'_, F>) -> Result<(), Error> {
+        let ignored: Vec<bool> = call.ignore_mask.iter().flatten().copied().collect();
+        let is_bad = |i: usize, v: F| !(v >= F::zero() && v <= F::one() || ignored.get(i).copied().unwrap_or(false));
+        let refuse = |argument, bad: Option<(usize, F)>| {
             bad.map_or(Ok(()), |(i, v)| {
                 Err(Error::value(argument, "probabilities in 0 ..= 1", format!("{v} at element {i}")))
             })
         };
-        check("input", &tensors.input)?;
-        match &tensors.target {
-            Target::Values(values) => check("target", values),
+        refuse("input", call.input.find(is_bad))?;
+        match &call.target {
+            Target::Values(values) => refuse("target", values.iter().copied().enumerate().find(|&(i, v)| is_bad(i, v))),
             Target::Indices(_) => Ok(()),
         }
     }

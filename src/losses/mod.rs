@@ -263,13 +263,14 @@ macro_rules! loss_basics {
             fn compute(
                 &self,
                 lowered: &crate::lowered::Lowered,
-                tensors: &crate::tensors::Tensors<'_, F>,
-            ) -> crate::tensors::Output<F> {
-                crate::cpu::$options(self, lowered, tensors)
+                call: &crate::cpu::HostCall<'_, F>,
+                grad: Option<crate::cpu::Sink<'_, F>>,
+            ) -> Result<crate::tensors::Output<F>, crate::Error> {
+                crate::cpu::$options(self, lowered, call, grad)
             }
 
-            fn check_values(&self, tensors: &crate::tensors::Tensors<'_, F>) -> Result<(), crate::Error> {
-                crate::cpu::$reference::check_values(self, tensors)
+            fn check_values(&self, call: &crate::cpu::HostCall<'_, F>) -> Result<(), crate::Error> {
+                crate::cpu::$reference::check_values(self, call)
             }
         }
     };

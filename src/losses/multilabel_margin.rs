@@ -8,10 +8,10 @@ use crate::problem::Problem;
 use crate::wgsl::Flags;
 #[cfg(feature = "host")]
 use crate::{
-    cpu::{self, Real, RowGrads, RowIn, RowReference, RowTarget, Sum},
+    cpu::{self, HostCall, Real, RowGrads, RowIn, RowReference, RowTarget, Sum},
     problem::{RowShape, TargetKind},
     sample::Rng,
-    tensors::{OwnedTarget, OwnedTensors, Target, Tensors},
+    tensors::{OwnedTarget, OwnedTensors, Target},
 };
 
 row_loss! {
@@ -129,15 +129,14 @@ impl<F: Real> RowReference<F> for MultiLabelMargin {
         F::of(sum.total())
     }
 
-    fn check_values(&self, tensors: &Tensors<'_, F>) -> Result<(), Error> {
-        let (Target::Indices(labels), Ok(rows)) =
-            (&tensors.target, RowShape::of(tensors.input.shape(), self.rows.class_axis))
-        else {
+    fn check_values(&self, call: &HostCall<'_, F>) -> Result<(), Error> {
+        let (Target::Indices(labels), Ok(rows)) = (&call.target, RowShape::of(call.shape, self.rows.class_axis)) else {
             return Ok(());
         };
-        let excluded = tensors.excluded_rows();
-        let labels: Vec<i64> = labels.iter().copied().collect();
-        for row in (0..rows.rows()).filter(|&row| excluded.get(row) != Some(&true)) {
+        let excluded = call.excluded_rows();
+        let labels = labels.as_standard_layout();
+        let labels = labels.as_slice().unwrap_or_default();
+        for row in (0..rows.rows()).filter(|&row| !excluded.get(row).copied().unwrap_or(false)) {
             let first = row / rows.inner * rows.classes * rows.inner + row % rows.inner;
             let row_labels = labels[first..].iter().step_by(rows.inner).take(rows.classes);
             let mut list = row_labels.take_while(|&&label| label != -1);
