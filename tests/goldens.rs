@@ -1,5 +1,6 @@
-//! Proves that the losses are PyTorch's: every golden case, on the GPU and on the CPU, and that the
-//! oracle of all other tests, the CPU reference in f64, reproduces the stored values. And that the judge can say no.
+//! Proves that the losses are PyTorch's, or JAX's of the definition where PyTorch has none: every golden case, on the
+//! GPU and on the CPU, and that the oracle of all other tests, the CPU reference in f64, reproduces the stored values.
+//! And that the judge can say no.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -46,14 +47,19 @@ fn every_golden_case_is_reproduced() {
 
 /// The stored values are right to 1e-16 of their tensor's largest, and f64 keeps a few digits less over thousands of
 /// classes. An option such as 0.1 is rounded to f32 first, which moves the result by up to 2^-24 of it; so is 1e-12,
-/// PyTorch's bound for the gradient of binary cross-entropy.
+/// PyTorch's bound for the gradient of binary cross-entropy. Divergences of nearly equal distributions were stored as
+/// differences of logarithms, right to 1e-16 of those.
 #[test]
 fn the_f64_oracle_reproduces_the_stored_values() {
     table(|rows| {
         for case in cases() {
             let error = oracle_error(case).unwrap_or(f64::INFINITY);
             let exact = case.has_exact_options() && case.op != "binary_cross_entropy";
-            let allowed = if exact { 2e-14 } else { 6e-8 };
+            let allowed = match (exact, case.tags.contains("near")) {
+                (true, false) => 2e-14,
+                (true, true) => 1e-9,
+                (false, _) => 6e-8,
+            };
             let outcome = ensure(error <= allowed, || format!("differs by {error:e} of the scale"));
             rows.row(&case.id, outcome);
         }

@@ -5,6 +5,7 @@ mod support;
 
 mod broadcast;
 mod cpu;
+mod divergences;
 mod docs;
 mod edges;
 mod errors;

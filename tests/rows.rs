@@ -303,3 +303,81 @@ fn weights_and_statistics_in_buffers() {
         assert!(matches!(&error, Error::Missing { argument, .. } if *argument == missing), "{error}");
     }
 }
+
+/// Rows of which most classes are far below the others, and so without probability: masked, the lowest that a type holds, or huge. A
+/// weight of 0 times a huge distance is nothing. Such classes come first, when they are the largest so far, or last.
+fn rows_far_apart(classes: usize) -> (Array2<f32>, Vec<usize>) {
+    let low = [f32::NEG_INFINITY, f32::MIN, -3.389_531_4e38, -1e37];
+    let mut rows = Vec::new();
+    for (low, few, is_first) in
+        low.iter().flat_map(|&low| [(low, 1, true), (low, 2, true), (low, 1, false), (low, 2, false)])
+    {
+        let place = |c: usize| if is_first { c + few >= classes } else { c < few };
+        rows.extend((0..classes).map(|c| if place(c) { 2.0 - few as f32 } else { low }));
+    }
+    let numbers = (0..rows.len() / classes).map(|row| 1 + row % 2).collect();
+    (Array2::from_shape_vec((16, classes), rows).expect("sixteen rows"), numbers)
+}
+
+#[test]
+fn what_is_far_below_counts_for_nothing() {
+    use deeploss::{Direction, KlFromLogits, SoftmaxFocal};
+    let lanes = |lanes, held| RowStrategy::Lanes { lanes, held };
+    let strategies = [
+        (RowStrategy::Thread, 17),
+        (RowStrategy::Tile { rows: 2 }, 10),
+        (RowStrategy::Staged, 10),
+        (lanes(4, 4), 101),
+        (lanes(8, 0), 260),
+        (lanes(8, 4), 301),
+        (lanes(64, 2), 1003),
+        (RowStrategy::Split { lanes: 8, parts: 2 }, 1003),
+    ];
+    let focal = || SoftmaxFocal::new().reduction(Reduction::None);
+    let kl = || KlFromLogits::new().reduction(Reduction::None);
+    let losses: [(bool, Box<dyn Loss>); 10] = [
+        (true, Box::new(unreduced())),
+        (true, Box::new(unreduced().temperature(0.3))),
+        (true, Box::new(unreduced().z_loss(1e-3).temperature(1.7))),
+        (false, Box::new(unreduced().label_smoothing(0.1))),
+        (false, Box::new(unreduced().softcap(30.0).temperature(0.5))),
+        (false, Box::new(focal())),
+        (false, Box::new(focal().gamma(0.5).label_smoothing(0.1))),
+        (false, Box::new(kl())),
+        (false, Box::new(kl().direction(Direction::Reverse).temperature(1.7))),
+        (false, Box::new(kl().direction(Direction::Jsd(0.3)).temperature(0.3))),
+    ];
+    table(|rows| {
+        for (strategy, classes) in strategies {
+            let (x, numbers) = rows_far_apart(classes);
+            for (has_entropy, loss) in &losses {
+                let target = match loss.info().name {
+                    "kl_from_logits" => {
+                        let order: Vec<usize> = (0..16).map(|row| (row + 3) % 16).collect();
+                        OwnedTarget::Values(x.select(Axis(0), &order).into_dyn())
+                    }
+                    _ => OwnedTarget::Indices(
+                        Array1::from_iter((0..16).map(|row| row % 3 * (classes as i64 - 1) / 2)).into_dyn(),
+                    ),
+                };
+                let tensors = OwnedTensors::new(x.clone().into_dyn(), target);
+                let want = if *has_entropy { Want::STATS } else { Want::LOSS } | cases::everything(&**loss, &tensors);
+                let oracle = loss.reference(&tensors.to_f64().view().wants(want)).expect("sixteen rows");
+                let on_cpu = loss.evaluate(&deeploss::Context::cpu(), &tensors.view().wants(want)).map_err(reason);
+                let on_gpu = resident::run(&gpu(), &**loss, &tensors, want, Some(strategy)).map_err(reason);
+                for (place, got) in [("cpu", on_cpu), ("gpu", on_gpu)] {
+                    let name = format!("{place} {strategy:?} C = {classes} {loss:?}");
+                    let compared = got.and_then(|got| {
+                        let entropy =
+                            got.stats.iter().flat_map(|stats| stats.entropy.iter().copied()).collect::<Vec<f32>>();
+                        let known = numbers.iter().map(|&number| (number as f64).ln());
+                        let right = entropy.iter().zip(known).all(|(&h, known)| (f64::from(h) - known).abs() <= 1e-6);
+                        ensure(right, || format!("entropies {entropy:?}"))?;
+                        outputs(&got, &oracle, cases::scales(&**loss, &tensors), TOLERANCE)
+                    });
+                    rows.row(name, compared);
+                }
+            }
+        }
+    });
+}

@@ -50,15 +50,52 @@ fn tanh4(v: vec4<f32>) -> vec4<f32> {
     return select(sign(v) * ((1.0 - e) / (1.0 + e)), series, z < vec4<f32>(0.0625));
 }
 
-// log(1 + f) for f in [-0.3, 1]: 2 atanh s = 2s + 2 s^3 p(s^2) with s = f / (2 + f), 2e-7 relative. p is the polynomial of degree
-// 3 whose largest relative error on s^2 <= 1/9 is least: 4.5e-9.
-fn log1p_series4(f: vec4<f32>) -> vec4<f32> {
-    let s = f / (2.0 + f);
+// a - b exactly: the rounded difference and what rounding took from it (Knuth's two-sum).
+struct Difference4 {
+    rounded: vec4<f32>,
+    rest: vec4<f32>,
+}
+
+fn exact_difference4(a: vec4<f32>, b: vec4<f32>) -> Difference4 {
+    let rounded = opaque4(a - b);
+    let minus_b = opaque4(rounded - a);
+    let rest_of_a = opaque4(a - opaque4(rounded - minus_b));
+    return Difference4(rounded, rest_of_a - opaque4(b + minus_b));
+}
+
+// exp t - 1 - t for t in [-1, 1], relative accuracy for small t included: t^2 p(t), where p is the polynomial of degree 6 whose largest
+// relative error is least: 8.5e-8.
+fn expm1_rest4(t: vec4<f32>) -> vec4<f32> {
+    var p = t * 2.49609005e-5 + 2.03254816e-4;
+    p = p * t + 0.00138913339;
+    p = p * t + 0.00833093052;
+    p = p * t + 0.0416665157;
+    p = p * t + 0.166666962;
+    p = p * t + 0.50000001;
+    return (t * t) * p;
+}
+
+// Where log(1 + f) = 2 atanh s with s = f / (2 + f), the r of 2 atanh s = 2s (1 + r), for s^2 <= 1/9: z p(z) with z = s^2, where p is
+// the polynomial of degree 3 whose largest relative error is least: 4.5e-9.
+fn atanh_rest4(s: vec4<f32>) -> vec4<f32> {
     let z = s * s;
     var p = z * 0.14005993 + 0.14000903;
     p = p * z + 0.20010764;
     p = p * z + 0.33333208;
-    return 2.0 * s + 2.0 * s * (z * p);
+    return z * p;
+}
+
+// log(1 + f) for f in [-0.3, 1], 2e-7 relative.
+fn log1p_series4(f: vec4<f32>) -> vec4<f32> {
+    let s = f / (2.0 + f);
+    return 2.0 * s + 2.0 * s * atanh_rest4(s);
+}
+
+// (1 + f) log(1 + f) - f for f in [-0.3, 1], which is about f^2 / 2, with relative accuracy. With 1 + f = (1 + s) / (1 - s) and
+// f = 2s / (1 - s) it is 2s ((1 + s) (1 + r) - 1) / (1 - s) = f (s + (1 + s) r).
+fn x_log_x_rest4(f: vec4<f32>) -> vec4<f32> {
+    let s = f / (2.0 + f);
+    return f * (s + (1.0 + s) * atanh_rest4(s));
 }
 
 // log(1 + f) for f in [0, 1] without a division: f + f^2 p(f), 1.5e-7 relative. p follows from the polynomial of degree 9 whose largest

@@ -21,9 +21,10 @@
 //
 // Beyond PyTorch:
 //
-// Softcap, temperature T. x = cap tanh(v / cap) / T of the logit v. With b = exp(-2 |v / cap|), tanh |v / cap| is
-// (1 - b) / (1 + b), so the slope is written without the difference 1 - tanh^2, which cancels at large v:
-//   dx/dv = (1 - tanh^2(v / cap)) / T = 4 b / (1 + b)^2 / T
+// Softcap, temperature T. x = cap tanh(v / cap) of the logit v, and x_c - m above is (x_c - m) / T: differences are divided (see
+// lib/softmax.wgsl), and lse = m / T + log d. With b = exp(-2 |v / cap|), tanh |v / cap| is (1 - b) / (1 + b), so the slope is
+// written without the difference 1 - tanh^2, which cancels at large v:
+//   d(x / T)/dv = (1 - tanh^2(v / cap)) / T = 4 b / (1 + b)^2 / T
 //
 // z-loss. z lse^2 is added to the loss. Since dlse/dx_j = p_j, the A beside p_j becomes A + 2 z lse:
 //   d(z lse^2)/dx_j = 2 z lse p_j
@@ -37,14 +38,14 @@ struct Params {
     hard: f32,              // 1 - e: the share of y
     soft: f32,              // e / C: the share of every class
     z: f32,                 // of the z-loss
-    half_inverse_t: f32,    // 1 / (2 T)
+    inverse_t: f32,         // 1 / T
+    bound: f32,             // the largest number whose quotient by T f32 holds
     cap: f32,               // of the softcap
     inverse_cap: f32,       // 1 / cap
 }
 
 override PROBABILITIES: bool = false;   // target holds probabilities, else class indices
 override SMOOTHING: bool = false;
-override TEMPERED: bool = false;        // T is not 1
 override CAPPED: bool = false;
 override Z_LOSS: bool = false;
 
@@ -66,7 +67,7 @@ struct Acc {
     online: Soft,       // m / 2 of all classes, and s: without the class index
     // Of a_c without the part (1 - e) w_t of the class index, which row_result adds:
     sum_a: RunSum,      // sum a_c, and
-    half_rest: RunSum,  // sum a_c (m - x_c) / 2
+    half_rest: RunSum,  // sum a_c (m - x_c) / 2, without 1 / T
     half_entropy: RunSum,   // E / 2 over the classes other than the class index
     best: u32,          // the first class with the largest logit
     found: u32,         // of joined lanes: NONFINITE, FOUND_NAN, HAS_FINITE
@@ -101,20 +102,26 @@ fn left_out(row: Row) -> u32 {
 fn half_x4(bits: vec4<u32>) -> vec4<f32> {
     if (CAPPED) {
         let ratio = clamp(ordinary4(bits) * params.inverse_cap, vec4<f32>(-50.0), vec4<f32>(50.0));
-        return params.half_inverse_t * params.cap * tanh4(ratio);
+        return 0.5 * (params.cap * tanh4(ratio));
     }
     if (assume_finite) {
-        return params.half_inverse_t * bitcast<vec4<f32>>(bits);
-    }
-    if (TEMPERED) {
-        return clamp(ordinary4(bits) * params.half_inverse_t, vec4<f32>(LOWEST_HALF), vec4<f32>(-LOWEST_HALF));
+        return 0.5 * bitcast<vec4<f32>>(bits);
     }
     return 0.5 * ordinary4(bits);
 }
 
-// dx/dv of four logits v.
+// h / T.
+fn tempered4(h: vec4<f32>) -> vec4<f32> {
+    return over_t4(h, params.inverse_t, params.bound);
+}
+
+fn tempered(h: f32) -> f32 {
+    return tempered4(vec4<f32>(h)).x;
+}
+
+// d(x / T)/dv of four logits v.
 fn slope4(bits: vec4<u32>) -> vec4<f32> {
-    let outer = vec4<f32>(2.0 * params.half_inverse_t);
+    let outer = vec4<f32>(params.inverse_t);
     if (CAPPED) {
         let ratio = clamp(ordinary4(bits) * params.inverse_cap, vec4<f32>(-50.0), vec4<f32>(50.0));
         let b = exp_twice4(-abs(ratio));
@@ -156,13 +163,12 @@ fn peak_join(before: Acc) -> Acc {
 fn acc_move(before: Acc) -> Acc {
     var acc = before;
     let drop = before.online.half_m - before.online.peak;
-    acc.online = soft_move(before.online);
+    let fall = tempered(drop);
+    let factor = exp_twice(fall);
+    acc.online = soft_move(before.online, factor);
     if (WANT_STATS) {
-        // From far below nothing is left of the old sums; there, `drop` times the sum could overflow.
-        let near = max(drop, -64.0);
-        let closed = run_sum_close(before.half_entropy);
-        acc.half_entropy = run_sum_times(closed, exp_twice(drop));
-        acc.half_entropy.total -= near * run_sum_value(acc.online.sum);
+        acc.half_entropy = run_sum_times(run_sum_close(before.half_entropy), factor);
+        acc.half_entropy.total += beside_exp(-fall) * run_sum_value(acc.online.sum);
         acc.best = select(before.best, NO_CLASS, drop < 0.0);
     }
     if (SMOOTHING || PROBABILITIES) {
@@ -175,7 +181,17 @@ fn acc_move(before: Acc) -> Acc {
 }
 
 fn term_four(row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
-    return bitcast<vec4<u32>>(exp_twice4(half_x4(x) - acc.online.half_m));
+    return bitcast<vec4<u32>>(exp_twice4(tempered4(half_x4(x) - acc.online.half_m)));
+}
+
+// What exp(-2 h) may be multiplied with, for h >= 0: h. From 64 on the exponential is 0, or something not above the smallest normal
+// number, to which a huge h would lend weight.
+fn beside_exp4(h: vec4<f32>) -> vec4<f32> {
+    return min(h, vec4<f32>(64.0));
+}
+
+fn beside_exp(h: f32) -> f32 {
+    return beside_exp4(vec4<f32>(h)).x;
 }
 
 fn add_four(before: Acc, row: Row, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32, exists: vec4<bool>) -> Acc {
@@ -184,13 +200,18 @@ fn add_four(before: Acc, row: Row, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, 
     acc.online.sum = run_sum_add(before.online.sum, e);
     if (WANT_STATS) {
         let h = half_x4(x);
-        acc.half_entropy = run_sum_add(before.half_entropy, e * (before.online.half_m - h));
+        acc.half_entropy = run_sum_add(before.half_entropy, e * beside_exp4(tempered4(before.online.half_m - h)));
         let classes = select(vec4<u32>(NO_CLASS), classes_of(j), (h == vec4<f32>(before.online.half_m)) & exists);
         acc.best = min(before.best, min(min(classes.x, classes.y), min(classes.z, classes.w)));
     }
     if (SMOOTHING || PROBABILITIES) {
         let a = select(vec4<f32>(0.0), weighted_four(y, j), exists);
-        acc.half_rest = run_sum_add(before.half_rest, a * (before.online.half_m - half_x4(x)));
+        var rest = a * (before.online.half_m - half_x4(x));
+        if (!assume_finite) {
+            // Compilers take a common a out of a sum, and the sum of four huge distances leaves the range of f32.
+            rest = opaque4(rest);
+        }
+        acc.half_rest = run_sum_add(before.half_rest, rest);
         acc.sum_a = run_sum_add(before.sum_a, a);
     }
     return acc;
@@ -275,7 +296,8 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     let found = acc.found | classify(row, select(acc.found, 0u, skips_row(row)), t_bits);
     let half_t = half_x4(vec4<u32>(t_bits)).x;
     let half_max_minus_target = acc.online.half_m - half_t;
-    let e_t = select(exp_twice(-half_max_minus_target), 0.0, PROBABILITIES);
+    let half_target_cost = tempered(half_max_minus_target);
+    let e_t = select(exp_twice(-half_target_cost), 0.0, PROBABILITIES);
     let s = run_sum_value(acc.online.sum);
     let d = s + e_t;
 
@@ -292,13 +314,16 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
         sum_a += target_weight;
         half_rest += target_weight * half_max_minus_target;
     }
-    let lse = 2.0 * acc.online.half_m + result.log_d;
-    var half_loss = 0.5 * sum_a * result.log_d + half_rest;
+    let half_lse = tempered(acc.online.half_m) + 0.5 * result.log_d;
+    var half_loss = 0.5 * sum_a * result.log_d + tempered(half_rest);
     // d(z lse^2) / d lse
     var dz_dlse = 0.0;
     if (Z_LOSS) {
-        half_loss += 0.5 * params.z * lse * lse;
-        dz_dlse = 2.0 * params.z * lse;
+        // The square alone would leave the range of f32 where z times it does not.
+        let z_lse = opaque(2.0 * params.z * half_lse);
+        half_loss += z_lse * half_lse;
+        // Bounded, for it meets probabilities that are 0.
+        dz_dlse = 2.0 * clamp(z_lse, -0x1p125f, 0x1p125f);
     }
     result.loss = select(twice_bits(half_loss), bitcast<u32>(half_loss + half_loss), assume_finite);
     let scale = upstream.factor;
@@ -333,10 +358,11 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     }
     if (WANT_STATS && lane == 0u) {
         let unknown = skips_row(row) || result.nan_mask != 0u;
-        let entropy = result.log_d + 2.0 * (run_sum_value(acc.half_entropy) + e_t * half_max_minus_target) * inverse_d;
+        let spread_out = run_sum_value(acc.half_entropy) + e_t * beside_exp(half_target_cost);
+        let entropy = result.log_d + 2.0 * spread_out * inverse_d;
         let best = select(acc.best, 0u, acc.best == NO_CLASS);
         store_stats(row.index, vec4<u32>(
-            select(bitcast<u32>(lse), NAN_BITS, unknown),
+            select(twice_bits(half_lse), NAN_BITS, unknown),
             select(bitcast<u32>(entropy), NAN_BITS, unknown),
             select(best, NO_CLASS, unknown),
             select(0u, 1u, !unknown && best == row.label.class_index),
@@ -366,7 +392,7 @@ fn grad_left_out(row: Row, result: RowResult) -> u32 {
 
 fn grad_target_four(row: Row, acc: Acc, result: RowResult, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
     let factor = result.scale * params.hard * class_weights(classes_of(j));
-    let half_l = (acc.online.half_m - half_x4(x)) + 0.5 * result.log_d;
+    let half_l = tempered4(acc.online.half_m - half_x4(x)) + 0.5 * result.log_d;
     // Opaque, as compilers double half_l first, which may overflow.
     let g = opaque4(factor * half_l);
     let finite = vec4<u32>(twice_bits(g.x), twice_bits(g.y), twice_bits(g.z), twice_bits(g.w));

@@ -105,7 +105,7 @@ fn peak_join(before: Acc) -> Acc {
 
 fn acc_move(before: Acc) -> Acc {
     var acc = before;
-    acc.online = soft_move(before.online);
+    acc.online = soft_move(before.online, exp_twice(before.online.half_m - before.online.peak));
     return acc;
 }
 
@@ -150,8 +150,9 @@ fn term_of(p: f32, one_minus_p: f32, half_below_max: f32, log_d: f32) -> Term {
     // -log p = (m - x) + log d, halved against overflow.
     let half_cost = half_below_max + 0.5 * log_d;
     let focus = unit_power(left, params.gamma);
-    // p log p / (1 - p), -1 in the limit.
-    let slope = select(-2.0 * (p * half_cost / left), -1.0, left < 1e-30);
+    // p log p / (1 - p), -1 in the limit. From -log p = 128 on p is 0, or something not above the smallest normal number, to which a
+    // huge logarithm would lend weight.
+    let slope = select(-2.0 * (p * min(half_cost, 64.0) / left), -1.0, left < 1e-30);
     return Term(focus * half_cost, focus * (params.gamma * slope - 1.0));
 }
 
@@ -184,8 +185,10 @@ fn second_pass_add(before: SecondPass, row: Row, acc: Acc, x: vec4<u32>, y: vec4
     let three = term_of(p.z, 1.0 - p.z, below.z, log_d);
     let four = term_of(p.w, 1.0 - p.w, below.w, log_d);
     let infinite = any((x == vec4<u32>(NEG_INF_BITS)) & (a != vec4<f32>(0.0)));
+    // Compilers take a common a out of a sum, and the sum of four huge losses leaves the range of f32.
+    let half_losses = opaque4(a * vec4<f32>(one.half_loss, two.half_loss, three.half_loss, four.half_loss));
     return SecondPass(
-        run_sum_add(before.half_loss, a * vec4<f32>(one.half_loss, two.half_loss, three.half_loss, four.half_loss)),
+        run_sum_add(before.half_loss, half_losses),
         run_sum_add(before.sum_ah, a * vec4<f32>(one.h, two.h, three.h, four.h)),
         before.infinite | select(0u, 1u, infinite),
     );

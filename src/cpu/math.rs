@@ -21,12 +21,16 @@ pub trait Real: NdFloat + Element<Scalar = Self> + Vectors {
     fn exp_twice(self) -> Self;
     /// exp v - 1, relative accuracy for small v included.
     fn expm1(self) -> Self;
+    /// exp v - 1 - v for v in [-1, 1], likewise.
+    fn expm1_rest(self) -> Self;
     /// log v.
     fn log_any(self) -> Self;
     /// log(1 + v), relative accuracy for small v included.
     fn log1p(self) -> Self;
     /// [`log1p`](Self::log1p) of v in [0, 1].
     fn log1p_series(self) -> Self;
+    /// (1 + v) log(1 + v) - v for v in [-0.3, 0.5], which is about v^2 / 2, with relative accuracy.
+    fn x_log_x_rest(self) -> Self;
     /// v^g for v in [0, 1] and g >= 0.
     fn unit_power(self, g: Self) -> Self;
 }
@@ -53,6 +57,12 @@ impl Real for f64 {
         self.exp_m1()
     }
     #[inline(always)]
+    fn expm1_rest(self) -> Self {
+        // v^2 / 2 (1 + v / 3 (1 + v / 4 (..))): 1 / 20! is left out.
+        let series = (3..=20).rev().fold(1.0, |rest, n| 1.0 + self / f64::from(n) * rest);
+        0.5 * self * self * series
+    }
+    #[inline(always)]
     fn log_any(self) -> Self {
         self.ln()
     }
@@ -63,6 +73,13 @@ impl Real for f64 {
     #[inline(always)]
     fn log1p_series(self) -> Self {
         self.ln_1p()
+    }
+    #[inline(always)]
+    fn x_log_x_rest(self) -> Self {
+        // 2 atanh s = 2s (1 + r), r = s^2 / 3 + s^4 / 5 + ..: 0.2^32 is left out.
+        let s = self / (2.0 + self);
+        let r = (1..=16).rev().fold(0.0, |rest, n| s * s * (1.0 / f64::from(2 * n + 1) + rest));
+        self * (s + (1.0 + s) * r)
     }
     #[inline(always)]
     fn unit_power(self, g: Self) -> Self {
@@ -108,6 +125,17 @@ impl Real for f32 {
     }
 
     #[inline(always)]
+    fn expm1_rest(self) -> Self {
+        let mut p = self * 2.496_09e-5 + 2.032_548_2e-4;
+        p = p * self + 1.389_133_4e-3;
+        p = p * self + 8.330_931e-3;
+        p = p * self + 0.041_666_515;
+        p = p * self + 0.166_666_95;
+        p = p * self + 0.5;
+        self * self * p
+    }
+
+    #[inline(always)]
     fn log_any(self) -> Self {
         // A subnormal is brought into the range of normal numbers first.
         let tiny = self < Self::MIN_POSITIVE;
@@ -129,6 +157,12 @@ impl Real for f32 {
         let large = self > 0.5;
         let log = log_near_one(if large { 0.5 * self - 0.5 } else { self });
         if large { log + std::f32::consts::LN_2 } else { log }
+    }
+
+    #[inline(always)]
+    fn x_log_x_rest(self) -> Self {
+        let s = self / (2.0 + self);
+        self * (s + (1.0 + s) * (0.5 * atanh_rest(s * s)))
     }
 
     #[inline(always)]
@@ -181,16 +215,21 @@ fn exp_series(h: f32) -> (f32, u32) {
     (q * (r * r) + (r + r), shifted.to_bits())
 }
 
-/// log(1 + f) for f in [-0.3, 0.5]: 2 atanh s with s = f / (2 + f), which is f - s (f - s^2 p(s^2)), with the
-/// polynomial of log1p_series4 in lib/math.wgsl, doubled. The last difference leaves f its digits.
+/// log(1 + f) for f in [-0.3, 0.5]: 2 atanh s with s = f / (2 + f), which is f - s (f - 2r). The last difference leaves f
+/// its digits.
 #[inline(always)]
 fn log_near_one(f: f32) -> f32 {
     let s = f / (2.0 + f);
-    let z = s * s;
+    f - s * (f - atanh_rest(s * s))
+}
+
+/// Twice the r of 2 atanh s = 2s (1 + r), given s^2 <= 1/9: twice atanh_rest4 of lib/math.wgsl.
+#[inline(always)]
+fn atanh_rest(z: f32) -> f32 {
     let mut p = z * 0.280_119_86 + 0.280_018_06;
     p = p * z + 0.400_215_28;
     p = p * z + 0.666_664_2;
-    f - s * (f - z * p)
+    z * p
 }
 
 /// log v + k ln 2 + correction for normal v: the mantissa brought to [sqrt(1/2), sqrt 2) through the bits.
@@ -293,6 +332,10 @@ mod tests {
             ("log1p, positive", worst(0.0, f32::MAX, f32::log1p, f64::ln_1p), 1.5),
             ("log1p, negative", worst(-0.0, -0.999_999, f32::log1p, f64::ln_1p), 1.5),
             ("log1p, 0 to 1", worst(0.0, 1.0, f32::log1p_series, f64::ln_1p), 1.5),
+            ("exp less its first terms", worst(1e-18, 1.0, f32::expm1_rest, f64::expm1_rest), 4.0),
+            ("likewise, negative", worst(-1e-18, -1.0, f32::expm1_rest, f64::expm1_rest), 4.0),
+            ("x log x less its first term", worst(1e-18, 0.5, f32::x_log_x_rest, f64::x_log_x_rest), 4.0),
+            ("likewise, negative", worst(-1e-18, -0.3, f32::x_log_x_rest, f64::x_log_x_rest), 4.0),
             ("softplus, positive", worst(0.0, 1e4, softplus, softplus_exact), 1.5),
             ("softplus, negative", worst(-0.0, -120.0, softplus, softplus_exact), 3.0),
             ("sigmoid, positive", worst(0.0, 1e4, sigmoid, sigmoid_exact), 2.0),

@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::options::{finite, positive, share};
+use super::options::{finite, positive, quotient, share};
 use super::row_loss::{RowOptions, RowSupports, example_weight, row_loss};
 #[cfg(feature = "host")]
 use crate::cpu::{self, BatchedRows, LANES, Real, RowGrads, RowIn, RowReference, RowStat, RowTarget};
@@ -17,7 +17,7 @@ row_loss! {
         pytorch: "torch.nn.CrossEntropyLoss",
         formula: "sum_c w_c q_c (log sum_j exp x_j - x_c), q = (1 - e) y + e / C",
         wgsl: "losses/cross_entropy.wgsl",
-        params: [hard, soft, z, half_inverse_t, cap, inverse_cap],
+        params: [hard, soft, z, inverse_t, bound, cap, inverse_cap],
         options: [label_smoothing, z_loss, softcap, temperature],
         shared: [weight, ignore],
         supports: RowSupports {
@@ -67,7 +67,8 @@ row_loss! {
 /// softcap 1: x = (tanh 0.549306, 0) = (0.5, 0), loss = log(1 + exp 0.5) = 0.97408.
 ///
 /// **Accuracy.** Confident rows keep their digits: with class indices and no smoothing every loss and gradient element
-/// is within 2e-6 (relative) of the exact value, down to 1e-12 of the row's largest.
+/// is within 2e-6 (relative) of the exact value, down to 1e-12 of the row's largest. An offset of all logits changes
+/// nothing, at any temperature.
 ///
 /// Source: [torch.nn.CrossEntropyLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html);
 /// the one-pass maximum and sum is Milakov & Gimelshein, [arXiv 1805.02867](https://arxiv.org/abs/1805.02867).
@@ -101,10 +102,11 @@ struct Params {
     hard: f32,
     soft: f32,
     z: f32,
-    half_inverse_t: f32,
+    inverse_t: f32,
+    bound: f32,
     cap: f32,
     inverse_cap: f32,
-    spare: [u32; 2],
+    spare: u32,
 }
 
 impl CrossEntropy {
@@ -159,15 +161,9 @@ impl CrossEntropy {
             return Err(Error::value("ignore_index", "none, or a negative one, with target probabilities", index));
         }
         let (hard, soft) = self.shares(classes);
-        let params = Params {
-            hard: hard as f32,
-            soft: soft as f32,
-            z,
-            half_inverse_t: 0.5 / t,
-            cap,
-            inverse_cap: 1.0 / cap,
-            spare: [0; 2],
-        };
+        let (inverse_t, bound) = quotient(t);
+        let params =
+            Params { hard: hard as f32, soft: soft as f32, z, inverse_t, bound, cap, inverse_cap: 1.0 / cap, spare: 0 };
         let flags = flags! {
             PROBABILITIES: probabilities,
             SMOOTHING: e > 0.0,
@@ -207,17 +203,16 @@ fn variants(classes: usize) -> Vec<CrossEntropy> {
 impl<F: Real> RowReference<F> for CrossEntropy {
     #[inline(always)]
     fn row<const BITS: usize>(&self, row: &RowIn<'_, F>, grads: &mut RowGrads<'_, F>) -> F {
-        // Half of what the softmax sees of a logit, and its derivative: softcap, then temperature.
-        let half_inverse_t = F::of(0.5) / F::of(f64::from(self.temperature));
-        let inverse_t = half_inverse_t + half_inverse_t;
+        // Half of the capped logit, and the derivative of what the softmax sees of it.
+        let (half, inverse_t) = (F::of(0.5), F::one() / F::of(f64::from(self.temperature)));
         let Some(cap) = self.softcap.map(|cap| F::of(f64::from(cap))) else {
-            return self.row_of(row, grads, |v| half_inverse_t * v, |_| inverse_t);
+            return self.row_of(row, grads, |v| half * v, |_| inverse_t);
         };
         let slope = |v: F| {
             let e = (-(v / cap).abs()).exp_twice();
             inverse_t * (F::of(4.0) * e / ((F::one() + e) * (F::one() + e)))
         };
-        self.row_of(row, grads, |v| half_inverse_t * (cap * cpu::tanh(v / cap)), slope)
+        self.row_of(row, grads, |v| half * (cap * cpu::tanh(v / cap)), slope)
     }
 
     fn ignores(&self, target: i64) -> bool {
@@ -231,7 +226,7 @@ impl<F: Real> RowReference<F> for CrossEntropy {
     /// As in `row_of`, without shares of other classes.
     #[inline(always)]
     fn batched(&self, rows: &mut BatchedRows<'_, F>) -> [F; LANES] {
-        let half_inverse_t = F::of(0.5) / F::of(f64::from(self.temperature));
+        let inverse_t = F::one() / F::of(f64::from(self.temperature));
         let (zero, half, z) = (F::zero(), F::of(0.5), F::of(f64::from(self.z_loss)));
         let BatchedRows { classes, target, weight, scale } = rows;
         let mut m = [F::neg_infinity(); LANES];
@@ -246,7 +241,7 @@ impl<F: Real> RowReference<F> for CrossEntropy {
             let mut run_s = [zero; LANES];
             for (c, x) in (first..).zip(run) {
                 for k in 0..LANES {
-                    let half_below_max = half_inverse_t * m[k] - half_inverse_t * x[k];
+                    let half_below_max = (half * m[k] - half * x[k]) * inverse_t;
                     let e = (-half_below_max).exp_twice();
                     let is_target = target[k] == c;
                     run_s[k] += if is_target { zero } else { e };
@@ -259,12 +254,13 @@ impl<F: Real> RowReference<F> for CrossEntropy {
         }
         let (mut loss, mut scale_p, mut grad_t) = ([zero; LANES], [zero; LANES], [zero; LANES]);
         for k in 0..LANES {
-            let (half_m, d) = (half_inverse_t * m[k], s[k] + e_t[k]);
+            let d = s[k] + e_t[k];
             let log_d = if half_max_minus_target[k] == zero { s[k].log1p() } else { d.log_any() };
-            let lse = half_m + half_m + log_d;
-            let dz_dlse = (z + z) * lse;
-            let half_loss = half * weight[k] * log_d + weight[k] * half_max_minus_target[k] + half * z * lse * lse;
-            let slope = scale[k] * (half_inverse_t + half_inverse_t);
+            let half_lse = bounded(half * m[k] * inverse_t + half * log_d);
+            let z_lse = (z + z) * half_lse;
+            let dz_dlse = bounded(z_lse + z_lse);
+            let half_loss = half * weight[k] * log_d + weight[k] * half_max_minus_target[k] + z_lse * half_lse;
+            let slope = scale[k] * inverse_t;
             loss[k] = half_loss + half_loss;
             scale_p[k] = slope * (weight[k] + dz_dlse) / d;
             grad_t[k] = slope * (dz_dlse * (e_t[k] / d) - weight[k] * (s[k] / d));
@@ -276,6 +272,14 @@ impl<F: Real> RowReference<F> for CrossEntropy {
         }
         loss
     }
+}
+
+/// A finite number in place of an infinite one, which would make NaN of probability 0.
+#[cfg(feature = "host")]
+#[inline(always)]
+fn bounded<F: Real>(v: F) -> F {
+    let v = if v > F::max_value() { F::max_value() } else { v };
+    if v < F::min_value() { F::min_value() } else { v }
 }
 
 #[cfg(feature = "host")]
@@ -302,12 +306,15 @@ impl CrossEntropy {
         let spreads = soft > F::zero() || label.is_none();
 
         let (zero, half) = (F::zero(), F::of(0.5));
+        // Differences are divided by the temperature: a quotient of logits would be rounded at their magnitude.
+        let inverse_t = F::one() / F::of(f64::from(self.temperature));
         let half_m = half_x(cpu::largest(x));
-        let e = |v: F| (half_x(v) - half_m).exp_twice();
+        let half_below_max = |v: F| (half_m - half_x(v)) * inverse_t;
+        let e = |v: F| (-half_below_max(v)).exp_twice();
 
         // The exponentials stay in the row's gradient, all but the target's.
         let [s, e_t] = cpu::sum_but(label, x, grads.input.as_mut(), e);
-        let half_max_minus_target = label.map_or(zero, |t| half_m - half_x(x[t]));
+        let half_max_minus_target = label.map_or(zero, |t| half_below_max(x[t]));
         let d = s + e_t;
         // NaN or +inf among the logits, or nothing but -inf.
         if d.is_nan() {
@@ -316,12 +323,12 @@ impl CrossEntropy {
         }
         let log_d = if label.is_some() && half_max_minus_target == zero { s.log1p() } else { d.log_any() };
 
-        // A and sum a_c (m - x_c) / 2: the spread-out part, then the class index' own. Probability 0 on -inf is 0.
+        // A and sum a_c (m - x_c) / 2 T: the spread-out part, then the class index' own. Probability 0 on -inf is 0.
         let (mut a, mut half_rest) = (zero, zero);
         if spreads {
             [a, half_rest] = cpu::sums([x, y, row.weight], |[v, y, w]| {
                 let q = spread(y);
-                [q * w, if q == zero { zero } else { q * w * (half_m - half_x(v)) }]
+                [q * w, if q == zero { zero } else { q * w * half_below_max(v) }]
             });
         }
         let spread_a = a;
@@ -331,9 +338,10 @@ impl CrossEntropy {
             half_rest += target_weight * half_max_minus_target;
         }
         // z lse^2 and its derivative.
-        let (z, lse) = (F::of(f64::from(self.z_loss)), half_m + half_m + log_d);
-        let dz_dlse = (z + z) * lse;
-        let half_loss = half * a * log_d + half_rest + half * z * lse * lse;
+        let (z, half_lse) = (F::of(f64::from(self.z_loss)), bounded(half_m * inverse_t + half * log_d));
+        let z_lse = (z + z) * half_lse;
+        let dz_dlse = bounded(z_lse + z_lse);
+        let half_loss = half * a * log_d + half_rest + z_lse * half_lse;
 
         if let Some(grad) = &mut grads.input {
             let grad = grad.values();
@@ -353,20 +361,20 @@ impl CrossEntropy {
         }
         if let Some(grad) = &mut grads.target {
             grad.fill([x, row.weight], |[v, w]| {
-                let half_l = (half_m - half_x(v)) + half * log_d;
+                let half_l = half_below_max(v) + half * log_d;
                 let v = row.scale * hard * w * half_l;
                 v + v
             });
         }
         if let Some(stat) = &mut grads.stat {
             let [spread_out] = cpu::sums([x], |[v]| {
-                let half_below_max = half_m - half_x(v);
-                let e = (-half_below_max).exp_twice();
-                [if e > zero { e * half_below_max } else { zero }]
+                let half_cost = half_below_max(v);
+                let e = (-half_cost).exp_twice();
+                [if e > zero { e * half_cost } else { zero }]
             });
             let best = x.iter().position(|&v| half_x(v) == half_m).unwrap_or(0);
             *stat = RowStat {
-                lse,
+                lse: half_lse + half_lse,
                 entropy: log_d + (spread_out + spread_out) / d,
                 argmax: best as u32,
                 hit: label == Some(best),

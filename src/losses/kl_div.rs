@@ -36,6 +36,9 @@ item_loss! {
 /// **Edges.** t = 0 contributes 0, and its own gradient is NaN as in PyTorch; t < 0 gives NaN; t = 0 with x = -inf
 /// gives NaN, as in PyTorch.
 ///
+/// **Accuracy.** Of nearly equal distributions the divergence is the square of a small difference, and log-probabilities
+/// are rounded before this loss sees them: no relative accuracy is left. [`KlFromLogits`](crate::KlFromLogits) keeps it.
+///
 /// Source: [torch.nn.KLDivLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.KLDivLoss.html).
 ///
 /// ```

@@ -201,6 +201,12 @@ pub(super) fn positive(name: &'static str, value: f32) -> Result<f32, Error> {
     if value > 0.0 && value.is_finite() { Ok(value) } else { Err(Error::value(name, "a finite number > 0", value)) }
 }
 
+/// What kernels divide by a temperature T with: 1 / T, and the largest number whose quotient they can hold.
+pub(super) fn quotient(t: f32) -> (f32, f32) {
+    // A little less than the largest float, because 1 / T and the product are rounded.
+    ((1.0 / t).min(f32::MAX), t.min(1.0) * f32::from_bits(f32::MAX.to_bits() - 8))
+}
+
 /// A number, if it is finite and >= 0.
 pub(super) fn not_negative(name: &'static str, value: f32) -> Result<f32, Error> {
     if value >= 0.0 && value.is_finite() { Ok(value) } else { Err(Error::value(name, "a finite number >= 0", value)) }
