@@ -110,6 +110,10 @@
 //! **Determinism.** Every sum has a fixed order, and none uses atomics: the same inputs, options, device and driver
 //! give the same bits. The CPU reference gives the same bits whatever the number of threads and the width of vectors.
 //!
+//! # Limits, bad input, faults
+//!
+#![doc = include_str!("faults.md")]
+//!
 //! # Features
 //!
 //! | feature | default | what it adds |
@@ -144,7 +148,7 @@ pub use {half, ndarray};
 pub use adapter::{AdapterFacts, Proven};
 pub use context::Context;
 #[cfg(feature = "host")]
-pub use cpu::{CpuElement, Real};
+pub use cpu::Real;
 pub use error::{Cause, Error};
 pub use gpu::INSTALL_A_DRIVER;
 #[cfg(not(target_arch = "wasm32"))]

@@ -13,7 +13,7 @@ use crate::plan::{Plan, RowStrategy};
 use crate::problem::Problem;
 #[cfg(feature = "host")]
 use crate::{
-    cpu::{CpuElement, CpuReference, HostCall, Real, compute},
+    cpu::{CpuReference, HostCall, Real, compute},
     lowered::{Layout, RowTargets, WeightSource},
     tensors::{Output, Storage, Target, Tensors},
 };
@@ -56,7 +56,7 @@ pub trait Evaluate: Loss {
     /// # Ok::<(), deeploss::Error>(())
     /// ```
     #[cfg(feature = "host")]
-    fn reference<F: Real + CpuElement>(&self, tensors: &Tensors<'_, F>) -> Result<Output<F>, Error>
+    fn reference<F: Real>(&self, tensors: &Tensors<'_, F>) -> Result<Output<F>, Error>
     where
         Self: CpuReference<F>;
 
@@ -105,7 +105,7 @@ impl<L: Loss + ?Sized> Evaluate for L {
     }
 
     #[cfg(feature = "host")]
-    fn reference<F: Real + CpuElement>(&self, tensors: &Tensors<'_, F>) -> Result<Output<F>, Error>
+    fn reference<F: Real>(&self, tensors: &Tensors<'_, F>) -> Result<Output<F>, Error>
     where
         Self: CpuReference<F>,
     {
@@ -216,7 +216,6 @@ mod blocking {
     use wgpu::{Buffer, BufferUsages};
 
     use super::{ArrayViewD, Context, Error, Loss, Lowered, Output, Prepared, Storage, Target, Tensors};
-    use crate::cpu::room_for;
     use crate::gpu::Gpu;
     use crate::gpu::faults::checked;
     use crate::gpu::prepared::Buffers;
@@ -224,7 +223,7 @@ mod blocking {
     use crate::lowered::ignore_code;
     use crate::plan::TensorId;
     use crate::problem::{Dtype, Want};
-    use crate::tensors::RowStats;
+    use crate::tensors::{RowStats, room_for};
 
     pub(super) fn on_gpu<X: Storage, L: Loss + ?Sized>(
         ctx: &Context,

@@ -1,32 +1,70 @@
 //! Host tensors: what goes into a call and what comes out.
 
+use std::mem::MaybeUninit;
+
+use half::{bf16, f16};
 use ndarray::{ArrayD, ArrayView, ArrayViewD, CowArray, Dimension, IxDyn};
 
-use crate::cpu::CpuElement;
+use crate::error::Error;
 use crate::problem::{Dtype, Problem, TargetKind, Want};
 
 /// The types that the input of a call can have on the host, and the one in which its loss is computed.
 pub trait Element: Copy + PartialEq + std::fmt::Debug + Send + Sync + 'static {
     /// `f32` for `f32` and the 16-bit types, `f64` for `f64`.
     type Scalar: Element<Scalar = Self::Scalar>;
+
+    /// Dense elements, to be read.
+    #[doc(hidden)]
+    fn input(dense: &[Self]) -> Input<'_, Self::Scalar>;
+
+    /// An array that holds nothing yet, to be written.
+    #[doc(hidden)]
+    fn sink(array: &mut ArrayD<MaybeUninit<Self>>) -> Sink<'_, Self::Scalar>;
 }
 
-impl Element for f32 {
-    type Scalar = Self;
+macro_rules! elements {
+    ($($element:ty: $scalar:ty, $variant:ident;)*) => {$(
+        impl Element for $element {
+            type Scalar = $scalar;
+
+            fn input(dense: &[Self]) -> Input<'_, $scalar> {
+                Input::$variant(dense)
+            }
+
+            fn sink(array: &mut ArrayD<MaybeUninit<Self>>) -> Sink<'_, $scalar> {
+                Sink::$variant(array)
+            }
+        }
+    )*};
 }
-impl Element for f64 {
-    type Scalar = Self;
+elements! {
+    f32: f32, Plain;
+    f64: f64, Plain;
+    f16: f32, F16;
+    bf16: f32, Bf16;
 }
-impl Element for half::f16 {
-    type Scalar = f32;
+
+/// The dense elements of an input, as they are stored.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a, F> {
+    Plain(&'a [F]),
+    F16(&'a [f16]),
+    Bf16(&'a [bf16]),
 }
-impl Element for half::bf16 {
-    type Scalar = f32;
+
+/// The gradient of an input, to be written as it is stored.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Sink<'a, F> {
+    Plain(&'a mut ArrayD<MaybeUninit<F>>),
+    F16(&'a mut ArrayD<MaybeUninit<f16>>),
+    Bf16(&'a mut ArrayD<MaybeUninit<bf16>>),
 }
 
 /// The types that the input of a call can have on the host and on the GPU: `f32`, [`half::f16`], [`half::bf16`].
 /// Arithmetic is f32 whatever the storage; a gradient is rounded once, when it is stored.
-pub trait Storage: CpuElement<Scalar = f32> + bytemuck::Pod {
+pub trait Storage: Element<Scalar = f32> + bytemuck::Pod {
     /// How it is stored.
     const DTYPE: Dtype;
 }
@@ -34,10 +72,10 @@ pub trait Storage: CpuElement<Scalar = f32> + bytemuck::Pod {
 impl Storage for f32 {
     const DTYPE: Dtype = Dtype::F32;
 }
-impl Storage for half::f16 {
+impl Storage for f16 {
     const DTYPE: Dtype = Dtype::F16;
 }
-impl Storage for half::bf16 {
+impl Storage for bf16 {
     const DTYPE: Dtype = Dtype::Bf16;
 }
 
@@ -299,6 +337,17 @@ impl OwnedTensors<f32> {
             grad_output: self.grad_output.as_ref().map(wide),
         }
     }
+}
+
+/// An empty vector with room for so many elements, if the system gives as much memory.
+pub(crate) fn room_for<T>(count: usize) -> Result<Vec<T>, Error> {
+    let mut memory = Vec::new();
+    memory.try_reserve_exact(count).map_err(|error| Error::Unsupported {
+        what: format!("a result of {} bytes", count.saturating_mul(size_of::<T>())),
+        why: error.to_string(),
+        instead: "split the batch into several calls",
+    })?;
+    Ok(memory)
 }
 
 /// The outputs of one call on the host. What was not wanted, or what the loss does not have, is `None`.

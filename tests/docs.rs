@@ -4,7 +4,7 @@
 use deeploss::{LOSSES, LossInfo};
 
 use crate::support::conformance::{DELIBERATE, Deliberate};
-use crate::support::{ensure, table};
+use crate::support::{ensure, root, table};
 
 /// Cells of a Markdown table's row, as text: without backticks, brackets of links and escapes.
 fn cells(line: &str) -> Option<Vec<String>> {
@@ -77,6 +77,23 @@ fn every_deliberate_difference_from_pytorch_is_documented() {
         for Deliberate { letter, reason, .. } in DELIBERATE {
             let documented = readme.contains(&format!("**{letter}.**"));
             rows.row(letter, ensure(documented, || format!("README.md does not say that {reason}")));
+        }
+    });
+}
+
+/// The table of limits, bad input and faults names tests that exist.
+#[test]
+fn what_the_documentation_says_is_tested_has_a_test() {
+    let text = include_str!("../src/faults.md");
+    let named = text.split('`').filter(|word| !word.contains(' ') && word.contains("::") && word.contains('_'));
+    table(|rows| {
+        for name in
+            named.filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c)))
+        {
+            let (module, test) = name.split_once("::").unwrap_or_default();
+            let file = std::fs::read_to_string(root().join("tests").join(format!("{module}.rs"))).unwrap_or_default();
+            let exists = file.contains(&format!("#[test]\nfn {test}() {{"));
+            rows.row(name, ensure(exists, || "there is no such test"));
         }
     });
 }

@@ -11,8 +11,8 @@ use crate::support::{cases, ensure, places, reason, table};
 /// Scores of every magnitude that matters, one after the other, in other company each time.
 const SCORES: [f32; 11] = [0.0, 1e38, -1e38, 3e38, -3e38, 1.5, f32::MAX, f32::MIN, 2e38, -0.5, -2e38];
 
-/// The loss' typical targets, on huge scores. Probabilities are no scores, and divergences of huge logits have tests of
-/// their own.
+/// The loss' typical targets, on huge scores. Probabilities are no scores, and differences of huge logarithms keep fewer
+/// digits of each element than is asked for here: divergences have tests of their own.
 fn huge(loss: &dyn Loss, shape: &[usize], seed: u64) -> Option<OwnedTensors> {
     let mut tensors = cases::example_inputs(loss, shape, seed)?;
     if ["binary_cross_entropy", "kl_from_logits"].contains(&loss.info().name) {

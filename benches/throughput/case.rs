@@ -189,7 +189,7 @@ impl Ready {
                 (Some(rows), wgpu::BufferBinding { buffer: range.buffer, offset: start, size })
             }));
         }
-        prepared.record(&mut encoder, &self.resident.buffers())?;
+        prepared.record(&mut encoder, &self.resident.buffers(prepared.plan()))?;
         let (rows, ranges): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let readback = prepared.read(&mut encoder, &ranges)?;
         bench.queue.submit([encoder.finish()]);
@@ -235,7 +235,7 @@ impl Ready {
         let mut subjects = Vec::new();
         for (index, (mode, prepared)) in self.prepared.iter().enumerate() {
             let plan = prepared.plan();
-            let bind = || prepared.bind(&self.resident.buffers());
+            let bind = || prepared.bind(&self.resident.buffers(prepared.plan()));
             let mut row = Row::new("deeploss", mode, self.storage.name(), least_bytes(info, prepared, shape));
             row.tensor_bytes = plan.sizes().iter().map(|&(_, size)| size).sum();
             row.scratch_bytes = prepared.scratch_bytes();

@@ -31,7 +31,8 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Block> {
     let both = loss.prepare(&bench.ctx, &problem.clone().wants(Want::LOSS | Want::GRAD))?;
     let resident = Resident::upload(bench, &loss, &host, both.plan(), Storage::F32);
     let alone = loss.prepare(&bench.ctx, &problem.clone().wants(Want::LOSS))?;
-    let (bound, bound_alone) = (both.bind(&resident.buffers())?, alone.bind(&resident.buffers())?);
+    let (bound, bound_alone) =
+        (both.bind(&resident.buffers(both.plan()))?, alone.bind(&resident.buffers(alone.plan()))?);
 
     let [from, to] = ["from", "to"].map(|name| storage_buffer(bench, name, VECTOR));
     let tiny = Copy::reading(VECTOR).bind(bench, &from, &to);
@@ -64,7 +65,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Block> {
             })
         })
         .scaled(per_record),
-        Subject::new(ours("bind alone", 0), || wall(|| Ok(both.bind(&resident.buffers())?))),
+        Subject::new(ours("bind alone", 0), || wall(|| Ok(both.bind(&resident.buffers(both.plan()))?))),
         Subject::new(ours("prepare again", 0), || wall(|| Ok(loss.prepare(&bench.ctx, &problem)?))),
     ];
     let (mut rows, rounds) = time_in_turn(subjects, bench.pace.without_copies())?;

@@ -64,8 +64,10 @@ impl Resident {
         Some(wgpu::BufferBinding { buffer, offset: 0, size: wgpu::BufferSize::new(*size) })
     }
 
-    pub(crate) fn buffers(&self) -> Buffers<'_> {
-        Buffers::from_fn(|tensor| self.range(tensor))
+    /// Those that a call of this plan takes.
+    pub(crate) fn buffers(&self, plan: &Plan) -> Buffers<'_> {
+        let takes = |tensor| plan.sizes().iter().any(|&(taken, _)| taken == tensor);
+        Buffers::from_fn(|tensor| self.range(tensor).filter(|_| takes(tensor)))
     }
 }
 

@@ -11,13 +11,13 @@ use ndarray::{ArrayD, Axis, CowArray, IxDyn};
 
 use super::lanes::{TILE, Task, blocks, run_all, wide_sum};
 use super::output::{OutputPart, contiguous, elements, parts, ranges, unwritten};
-use super::stored::{Convert, Input, Sink, SinkPart};
+use super::stored::{Convert, SinkPart};
 use super::{HostCall, Real, Sum, reduced};
 use crate::broadcast::Operand;
 use crate::error::Error;
 use crate::lowered::{Denominator, Layout, Lowered, WeightSource};
 use crate::problem::Want;
-use crate::tensors::{Output, Target};
+use crate::tensors::{Input, Output, Sink, Target};
 
 /// One element.
 #[derive(Debug, Clone, Copy)]

@@ -18,17 +18,14 @@ pub(crate) use items::{ItemIn, ItemOut, ItemReference, items};
 pub(crate) use lanes::{LANES, Sums, has_nan, largest, sums, update};
 pub use math::Real;
 pub(crate) use math::{decay, logistic, relu, sigmoid, softplus, tanh};
-pub(crate) use output::room_for;
 pub(crate) use rows::{BatchedRows, RowGrads, RowIn, RowReference, RowStat, RowTarget, rows};
-pub use stored::CpuElement;
-pub(crate) use stored::{Input, Sink};
 
 use ndarray::{ArrayD, ArrayViewD};
 
 use crate::error::Error;
 use crate::lowered::Lowered;
 use crate::problem::Want;
-use crate::tensors::{Element, Output, Target, Tensors};
+use crate::tensors::{Element, Input, Output, Sink, Target, Tensors};
 use output::unwritten;
 
 /// The CPU reference of a loss in one scalar type.
@@ -62,7 +59,7 @@ pub struct HostCall<'a, F: Element<Scalar = F>> {
 
 impl<'a, F: Real> HostCall<'a, F> {
     /// The call of these tensors, of whose input `dense` has the elements.
-    pub(crate) fn new<X: CpuElement<Scalar = F>>(tensors: &'a Tensors<'_, X>, dense: &'a [X]) -> Self {
+    pub(crate) fn new<X: Element<Scalar = F>>(tensors: &'a Tensors<'_, X>, dense: &'a [X]) -> Self {
         Self {
             shape: tensors.input.shape(),
             input: X::input(dense),
@@ -106,15 +103,25 @@ impl<'a, F: Real> HostCall<'a, F> {
     }
 }
 
+/// Items of a call: what broadcasts may have many more than its tensors have elements.
+const MOST_ITEMS: usize = if usize::BITS > 36 { 1 << (36 % usize::BITS) } else { usize::MAX };
+
 /// Computes a call that has been checked.
 ///
 /// # Errors
 /// As [`CpuReference::compute`].
 pub(crate) fn compute<X, L>(loss: &L, lowered: &Lowered, call: &HostCall<'_, X::Scalar>) -> Result<Output<X>, Error>
 where
-    X: CpuElement,
+    X: Element<Scalar: Real>,
     L: CpuReference<X::Scalar> + ?Sized,
 {
+    if lowered.items() > MOST_ITEMS {
+        return Err(Error::Unsupported {
+            what: format!("a batch of {} items", lowered.items()),
+            why: "the CPU path keeps a list of its tasks in memory".into(),
+            instead: "split the batch into several calls",
+        });
+    }
     let mut grad = if call.want.contains(Want::GRAD) { Some(unwritten::<X>(call.shape)?) } else { None };
     let output = loss.compute(lowered, call, grad.as_mut().map(X::sink))?;
     // SAFETY: a loss writes every element of the gradient that it is given.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use ndarray::{ArrayBase, ArrayD, ArrayViewMut, Axis, Data, Dimension, Ix3};
 
 use crate::error::Error;
+use crate::tensors::room_for;
 
 /// The part of an output that one task writes; it has the dimensions (N, C, D), or (N, 1, D) with one value per row.
 pub(super) type OutputPart<'a, T> = ArrayViewMut<'a, MaybeUninit<T>, Ix3>;
@@ -26,17 +27,6 @@ pub(super) fn unwritten<T>(shape: &[usize]) -> Result<ArrayD<MaybeUninit<T>>, Er
         why: error.to_string(),
         instead: "split the batch into several calls",
     })
-}
-
-/// An empty vector with room for so many elements, if the system gives as much memory.
-pub(crate) fn room_for<T>(count: usize) -> Result<Vec<T>, Error> {
-    let mut memory = Vec::new();
-    memory.try_reserve_exact(count).map_err(|error| Error::Unsupported {
-        what: format!("a result of {} bytes", count.saturating_mul(size_of::<T>())),
-        why: error.to_string(),
-        instead: "split the batch into several calls",
-    })?;
-    Ok(memory)
 }
 
 /// The elements of a tensor in standard layout.

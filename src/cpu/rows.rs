@@ -11,12 +11,12 @@ use ndarray::ArrayD;
 use super::grad_row::GradRow;
 use super::lanes::{LANES, Task, run_all};
 use super::output::{OutputPart, contiguous, elements, parts, ranges, unwritten};
-use super::stored::{Convert, Gradient, Input, Sink, SinkPart};
+use super::stored::{Convert, Gradient, SinkPart};
 use super::{HostCall, Real, Sum, counted, reduced};
 use crate::error::Error;
 use crate::lowered::{Denominator, Layout, Lowered, WeightSource};
 use crate::problem::{RowShape, Want};
-use crate::tensors::{Output, RowStats, Target};
+use crate::tensors::{Input, Output, RowStats, Sink, Target};
 
 /// A row's target.
 #[derive(Debug, Clone, Copy)]
@@ -372,7 +372,8 @@ impl<F: Real, L: RowReference<F>> Task for Chunk<'_, F, L> {
             grads.input.iter_mut().chain(&mut grads.target).for_each(|grad| _ = grad.values());
             stats.iter_mut().zip(grads.stat).for_each(|(stats, stat)| _ = stats[k].write(stat));
         }
-        grad_input.into_iter().chain(grad_target).for_each(Gradient::close);
+        // SAFETY: `values` above has filled every row.
+        grad_input.into_iter().chain(grad_target).for_each(|grad| unsafe { grad.close() });
         sum.total()
     }
 }
@@ -419,7 +420,8 @@ impl<F: Real, L: RowReference<F>> Chunk<'_, F, L> {
                 }
             }
         }
-        grad_input.into_iter().for_each(Gradient::close);
+        // SAFETY: every class of every row has been written.
+        grad_input.into_iter().for_each(|grad| unsafe { grad.close() });
         sum.total()
     }
 }

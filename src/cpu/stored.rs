@@ -8,58 +8,17 @@ use half::{bf16, f16};
 use ndarray::{ArrayD, Axis};
 
 use super::Real;
+use super::lanes::written;
 use super::output::{OutputPart, contiguous, parts};
 use crate::problem::RowShape;
-use crate::tensors::Element;
+use crate::tensors::{Input, Sink};
 
-/// The types that a call on the CPU can be stored in.
-pub trait CpuElement: Element<Scalar: Real> {
-    /// Dense elements, to be read.
-    #[doc(hidden)]
-    fn input(dense: &[Self]) -> Input<'_, Self::Scalar>;
-    /// An array that holds nothing yet, to be written.
-    #[doc(hidden)]
-    fn sink(array: &mut ArrayD<MaybeUninit<Self>>) -> Sink<'_, Self::Scalar>;
-}
-
-/// The dense elements of an input.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy)]
-pub enum Input<'a, F> {
-    Plain(&'a [F]),
-    F16(&'a [f16]),
-    Bf16(&'a [bf16]),
-}
-
-/// The gradient of an input, to be written.
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum Sink<'a, F> {
-    Plain(&'a mut ArrayD<MaybeUninit<F>>),
-    F16(&'a mut ArrayD<MaybeUninit<f16>>),
-    Bf16(&'a mut ArrayD<MaybeUninit<bf16>>),
-}
-
-/// A part of it, of one task.
+/// A task's part of the gradient of an input.
 pub(super) enum SinkPart<'a, F> {
     Plain(OutputPart<'a, F>),
     F16(OutputPart<'a, f16>),
     Bf16(OutputPart<'a, bf16>),
 }
-
-macro_rules! cpu_elements {
-    ($($float:ty: $variant:ident),*) => {$(
-        impl CpuElement for $float {
-            fn input(dense: &[Self]) -> Input<'_, Self::Scalar> {
-                Input::$variant(dense)
-            }
-            fn sink(array: &mut ArrayD<MaybeUninit<Self>>) -> Sink<'_, Self::Scalar> {
-                Sink::$variant(array)
-            }
-        }
-    )*};
-}
-cpu_elements!(f32: Plain, f64: Plain, f16: F16, bf16: Bf16);
 
 /// Between a stored type and the one that is computed in.
 pub(super) trait Convert<F>: Copy {
@@ -138,28 +97,23 @@ impl<'a, F: Real> Sink<'a, F> {
 
 impl<F: Real> SinkPart<'_, F> {
     /// Rows of classes, one after the other, to where they belong.
-    pub(super) fn scatter(self, rows: &[MaybeUninit<F>]) {
-        fn write<T, F: Copy>(
-            mut part: OutputPart<'_, T>,
-            rows: &[MaybeUninit<F>],
-            convert: impl Fn(MaybeUninit<F>) -> MaybeUninit<T>,
-        ) {
+    fn scatter(self, rows: &[F]) {
+        fn write<T, F: Copy>(mut part: OutputPart<'_, T>, rows: &[F], convert: impl Fn(F) -> T) {
             let classes = part.len_of(Axis(1));
             if part.len_of(Axis(2)) == 1
                 && let Some(part) = part.as_slice_mut()
             {
-                return part.iter_mut().zip(rows).for_each(|(out, &value)| *out = convert(value));
+                return part.iter_mut().zip(rows).for_each(|(out, &value)| _ = out.write(convert(value)));
             }
             for (class, mut positions) in part.axis_iter_mut(Axis(1)).enumerate() {
                 let values = rows[class..].iter().step_by(classes);
-                positions.iter_mut().zip(values).for_each(|(out, &value)| *out = convert(value));
+                positions.iter_mut().zip(values).for_each(|(out, &value)| _ = out.write(convert(value)));
             }
         }
-        // SAFETY (of both): whoever scatters rows has filled them.
         match self {
             Self::Plain(part) => write(part, rows, |value| value),
-            Self::F16(part) => write(part, rows, |v| MaybeUninit::new(Convert::narrow(unsafe { v.assume_init() }))),
-            Self::Bf16(part) => write(part, rows, |v| MaybeUninit::new(Convert::narrow(unsafe { v.assume_init() }))),
+            Self::F16(part) => write(part, rows, Convert::narrow),
+            Self::Bf16(part) => write(part, rows, Convert::narrow),
         }
     }
 
@@ -202,10 +156,14 @@ impl<'a, F: Real> Gradient<'a, F> {
         }
     }
 
-    /// Writes a tile where it belongs. All of it has been filled.
-    pub(super) fn close(self) {
-        if let Self::Tile(tile, part) = self {
-            part.scatter(&tile);
+    /// Writes a tile where it belongs.
+    ///
+    /// # Safety
+    /// All of it has been filled.
+    pub(super) unsafe fn close(self) {
+        if let Self::Tile(mut tile, part) = self {
+            // SAFETY: so the caller says.
+            part.scatter(unsafe { written(&mut tile) });
         }
     }
 }

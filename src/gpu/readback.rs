@@ -106,18 +106,16 @@ impl Readback {
     /// # Errors
     /// [`Error::Device`]; [`Error::NotSubmitted`] if the encoder or its commands were dropped; [`Error::Invalid`] if the kernel found
     /// invalid targets.
-    pub fn resolve(self) -> impl Future<Output = Result<Vec<Vec<u8>>, Error>> {
-        async move {
-            for staging in &self.staging {
-                match staging.mapped.receive().await {
-                    Some(Ok(())) => {}
-                    None => return Err(Error::NotSubmitted),
-                    Some(Err(_)) if is_lost(&self.gpu.device) => return Err(lost("the readback")),
-                    Some(Err(error)) => return Err(Error::device_caused("the readback cannot be mapped", error)),
-                }
+    pub async fn resolve(self) -> Result<Vec<Vec<u8>>, Error> {
+        for staging in &self.staging {
+            match staging.mapped.receive().await {
+                Some(Ok(())) => {}
+                None => return Err(Error::NotSubmitted),
+                Some(Err(_)) if is_lost(&self.gpu.device) => return Err(lost("the readback")),
+                Some(Err(error)) => return Err(Error::device_caused("the readback cannot be mapped", error)),
             }
-            self.take()
         }
+        self.take()
     }
 
     /// Blocks until the submitted work is done; then as [`Readback::resolve`].

@@ -3,8 +3,8 @@
 use super::Gpu;
 use super::faults::{checked, wait};
 use super::prepared::Prepared;
-use crate::cpu::room_for;
 use crate::error::Error;
+use crate::tensors::room_for;
 
 /// Bytes of a piece. Smaller tensors go as a whole, and do not wait.
 pub(crate) const PIECE: u64 = 16 << 20;

@@ -264,7 +264,7 @@ macro_rules! loss_basics {
                 &self,
                 lowered: &crate::lowered::Lowered,
                 call: &crate::cpu::HostCall<'_, F>,
-                grad: Option<crate::cpu::Sink<'_, F>>,
+                grad: Option<crate::tensors::Sink<'_, F>>,
             ) -> Result<crate::tensors::Output<F>, crate::Error> {
                 crate::cpu::$options(self, lowered, call, grad)
             }

@@ -237,10 +237,10 @@ impl RowOptions {
         }
         let one_row: Vec<usize> =
             (0..shape.len()).map(|axis| if axis == rows.axis { shape[axis] } else { 1 }).collect();
-        if let Some(values) = weight.broadcast_to(&one_row) {
+        if let Some(values) = weight.broadcast_to(&one_row)? {
             return Ok((WeightSource::Host(values), false));
         }
-        let values = weight.broadcast_to(shape);
+        let values = weight.broadcast_to(shape)?;
         let values = values.ok_or_else(|| weight::does_not_broadcast("weight", weight.shape(), shape))?;
         Ok((WeightSource::Host(values), true))
     }

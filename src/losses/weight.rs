@@ -38,10 +38,21 @@ impl Weight {
         &self.values
     }
 
-    /// The weight of each element of a shape, if they broadcast to it.
-    pub(super) fn broadcast_to(&self, shape: &[usize]) -> Option<Arc<[f32]>> {
+    /// The weight of each element of a shape; `None` if they do not broadcast to it.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] of more elements than are worth expanding.
+    pub(super) fn broadcast_to(&self, shape: &[usize]) -> Result<Option<Arc<[f32]>>, Error> {
         if !broadcasts(&self.shape, shape) {
-            return None;
+            return Ok(None);
+        }
+        let count = shape.iter().product::<usize>();
+        if count > MOST_EXPANDED {
+            return Err(Error::Unsupported {
+                what: format!("`weight` of shape {:?} for {count} logits", self.shape),
+                why: format!("weights that are not one per class are expanded, to {MOST_EXPANDED} at most"),
+                instead: "give one weight per class, or split the batch into several calls",
+            });
         }
         // Elements between neighbours along each axis, innermost first; 0 where it is broadcast.
         let mut step = 1;
@@ -55,9 +66,12 @@ impl Weight {
             let along = |(rest, at), (&size, &stride): (&usize, &usize)| (rest / size, at + rest % size * stride);
             shape.iter().rev().zip(&strides).fold((element, 0), along).1
         };
-        Some((0..shape.iter().product()).map(|element| self.values[place(element)]).collect())
+        Ok(Some((0..count).map(|element| self.values[place(element)]).collect()))
     }
 }
+
+/// Weights that are expanded at most: 256 MiB, what a buffer of WebGPU holds.
+const MOST_EXPANDED: usize = 1 << 26;
 
 /// Whether weights of this shape broadcast to another as PyTorch's do: aligned at the last dimension, 1 stretches.
 pub(super) fn broadcasts(own: &[usize], shape: &[usize]) -> bool {

@@ -358,10 +358,10 @@ impl Planner<'_> {
             (_, Some(RowShape { classes, .. })) => classes,
             (_, None) => 0,
         };
-        let second = second.map_or(0, |second| second.len());
+        let second = second.map(|second| second.len());
         let count = |tensor| match tensor {
             TensorId::Input => Some(input),
-            TensorId::Input2 => (!mask && second > 0).then_some(second),
+            TensorId::Input2 => second.filter(|_| !mask),
             TensorId::Target => Some(lowered.target_len()),
             TensorId::Weight => lowered.weight.is_given().then_some(weight),
             TensorId::PosWeight => pos_weight.map(|weight| weight.len()),
@@ -370,7 +370,7 @@ impl Planner<'_> {
             TensorId::GradOutput => self.problem.grad_output.then_some(of_loss),
             TensorId::Loss => self.wants(Want::LOSS).then_some(of_loss),
             TensorId::GradInput => self.wants(Want::GRAD).then_some(input),
-            TensorId::GradInput2 => self.wants(Want::GRAD_INPUT2).then_some(second),
+            TensorId::GradInput2 => second.filter(|_| self.wants(Want::GRAD_INPUT2)),
             TensorId::GradTarget => self.wants(Want::GRAD_TARGET).then(|| lowered.target_len()),
             TensorId::Stats => self.wants(Want::STATS).then_some(4 * items),
             _ => None,
