@@ -91,7 +91,7 @@ impl<L: Loss + ?Sized> Evaluate for L {
     #[cfg(feature = "host")]
     fn evaluate<X: Storage>(&self, ctx: &Context, tensors: &Tensors<'_, X>) -> Result<Output<X>, Error> {
         let values = values_of(self, &tensors.target)?;
-        let tensors = tensors.with(tensors.input.view(), values.as_ref().map(|values| values.view()));
+        let tensors = tensors.with_target(values.as_ref().map(|values| values.view()));
         let problem = tensors.problem().input_dtype(X::DTYPE).grad_dtype(X::DTYPE);
         let lowered = self.lower(&problem)?;
         let dense = tensors.input.as_standard_layout();
@@ -110,7 +110,7 @@ impl<L: Loss + ?Sized> Evaluate for L {
         Self: CpuReference<F>,
     {
         let values = values_of(self, &tensors.target)?;
-        let tensors = tensors.with(tensors.input.view(), values.as_ref().map(|values| values.view()));
+        let tensors = tensors.with_target(values.as_ref().map(|values| values.view()));
         let lowered = self.lower(&tensors.problem())?;
         let dense = tensors.input.as_standard_layout();
         let call = HostCall::new(&tensors, dense.as_slice().unwrap_or_default());

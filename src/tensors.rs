@@ -234,14 +234,10 @@ impl<'a, X: Element> Tensors<'a, X> {
         self
     }
 
-    /// The same call on another input, and on another target if there is one.
-    pub(crate) fn with<'b, Y: Element<Scalar = X::Scalar>>(
-        &'b self,
-        input: ArrayViewD<'b, Y>,
-        target: Option<ArrayViewD<'b, X::Scalar>>,
-    ) -> Tensors<'b, Y> {
+    /// The same call, on another target if there is one.
+    pub(crate) fn with_target<'b>(&'b self, target: Option<ArrayViewD<'b, X::Scalar>>) -> Tensors<'b, X> {
         Tensors {
-            input,
+            input: self.input.view(),
             input2: self.input2.as_ref().map(|x| x.view()),
             target: match (target, &self.target) {
                 (Some(values), _) => Target::Values(values),

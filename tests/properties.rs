@@ -7,7 +7,6 @@ use deeploss::internals::{OwnedTarget, OwnedTensors, Rng};
 use deeploss::{
     Context, Dtype, Error, Evaluate, LOSSES, Loss, LossInfo, OptionValue, Options, Output, RowStrategy, Want, Weight,
 };
-use half::{bf16, f16};
 use ndarray::{ArrayD, Axis, IxDyn};
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
@@ -15,6 +14,7 @@ use proptest::strategy::BoxedStrategy;
 use crate::support::compare::{TOLERANCE, bits, largest, outputs};
 use crate::support::resident::Resident;
 use crate::support::soak::{check, seeds};
+use crate::support::values::round;
 use crate::support::{cases, ensure, gpu, reason};
 
 /// A random call, as numbers from which it is made.
@@ -154,14 +154,6 @@ fn calls() -> impl Strategy<Value = Call> {
 }
 
 // ---- Making ---------------------------------------------------------------------------------------------------------
-
-fn round(value: f32, dtype: Dtype) -> f32 {
-    match dtype {
-        Dtype::F16 => f16::from_f32(value).to_f32(),
-        Dtype::Bf16 => bf16::from_f32(value).to_f32(),
-        _ => value,
-    }
-}
 
 struct Made {
     loss: Box<dyn Loss>,

@@ -11,7 +11,7 @@ use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn, array, s};
 
 use crate::support::compare::{self, TOLERANCE};
 use crate::support::resident::{self, Resident, UNTOUCHED};
-use crate::support::values::unreduced;
+use crate::support::values::{round, unreduced};
 use crate::support::{cases, ensure, facts, gpu, own_device, places, reason, table};
 
 const HALVES: [Dtype; 2] = [Dtype::F16, Dtype::Bf16];
@@ -26,16 +26,6 @@ const ALL: [[Dtype; 2]; 8] = [
     [Dtype::Bf16, Dtype::F32],
     [Dtype::F32, Dtype::F16],
 ];
-
-/// The nearest value that is stored exactly.
-fn round(value: f32, dtype: Dtype) -> f32 {
-    match dtype {
-        Dtype::F32 => value,
-        Dtype::F16 => f16::from_f32(value).to_f32(),
-        Dtype::Bf16 => bf16::from_f32(value).to_f32(),
-        other => panic!("nothing is known of the type {other:?}"),
-    }
-}
 
 /// Equal bits, any NaN like any other.
 fn same(what: &str, got: Option<&ArrayD<f32>>, expected: Option<&ArrayD<f32>>) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! Small calls and their numbers, for tests that know what must come out.
 
-use deeploss::{Context, CrossEntropy, Evaluate, Loss, Output, Reduction, Target, Tensors};
+use deeploss::{Context, CrossEntropy, Dtype, Evaluate, Loss, Output, Reduction, Target, Tensors};
+use half::{bf16, f16};
 use ndarray::{Array1, Array2, ArrayView, Dimension};
 
 use super::compare::largest;
@@ -62,4 +63,14 @@ pub(crate) fn logits(rows: usize, classes: usize) -> Array2<f32> {
 
 pub(crate) fn labels(rows: usize, classes: usize) -> Array1<i64> {
     Array1::from_shape_fn(rows, |n| (n * 5 % classes) as i64)
+}
+
+/// The nearest value that is stored exactly.
+pub(crate) fn round(value: f32, dtype: Dtype) -> f32 {
+    match dtype {
+        Dtype::F32 => value,
+        Dtype::F16 => f16::from_f32(value).to_f32(),
+        Dtype::Bf16 => bf16::from_f32(value).to_f32(),
+        other => panic!("nothing is known of the type {other:?}"),
+    }
 }
