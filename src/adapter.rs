@@ -157,6 +157,7 @@ impl AdapterFacts {
         let sizes = (info.subgroup_min_size, info.subgroup_max_size);
         Self {
             name: match format!("{} {}", info.driver, info.driver_info).trim() {
+                "" if info.name.is_empty() => "an adapter without a name".into(),
                 "" => info.name.clone(),
                 driver => format!("{} ({driver})", info.name),
             },

@@ -43,8 +43,7 @@ impl Context {
     /// # Errors
     /// As [`Context::new`].
     pub async fn new_async() -> Result<Self, Error> {
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-        let adapter = choose_adapter(&instance).await?;
+        let adapter = choose_adapter().await?;
         // Timestamps cost nothing where none is written, and tell what a call takes on the device.
         let wanted = Self::FEATURES | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
         let descriptor = wgpu::DeviceDescriptor {
@@ -107,7 +106,14 @@ impl Context {
                 gpu.facts.name
             );
         }
-        Ok(Self { gpu: Some(Arc::new(gpu.proven(proven))), tuning: self.tuning.clone() })
+        self.with_facts(AdapterFacts { proven, ..gpu.facts.clone() })
+    }
+
+    /// The same device, planned for as if these were its facts: how tests find out what becomes of a kernel that a device refuses.
+    #[doc(hidden)]
+    pub fn with_facts(&self, facts: AdapterFacts) -> Result<Self, Error> {
+        let gpu = self.require_gpu()?.with_facts(facts);
+        Ok(Self { gpu: Some(Arc::new(gpu)), tuning: self.tuning.clone() })
     }
 
     /// The CPU: the same host API, computed by the reference path in parallel. GPU-resident calls are refused.
@@ -150,7 +156,13 @@ impl Context {
     #[cfg(all(feature = "host", not(target_arch = "wasm32")))]
     #[must_use]
     pub fn new_or_cpu() -> Self {
-        Self::new().unwrap_or_else(|error| {
+        pollster::block_on(Self::new_or_cpu_async())
+    }
+
+    /// [`Context::new_or_cpu`] as a future, for browsers, many of which have no WebGPU.
+    #[cfg(feature = "host")]
+    pub async fn new_or_cpu_async() -> Self {
+        Self::new_async().await.unwrap_or_else(|error| {
             log::warn!("deeploss computes on the CPU: {error}");
             Self::cpu()
         })

@@ -2,7 +2,7 @@
 //! exactly problem, lower, plan, prepare, record, submit, readback, each once.
 
 #[cfg(feature = "host")]
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::ArrayD;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -23,6 +23,8 @@ pub trait Evaluate: Loss {
     /// The wanted outputs for host tensors: uploads, runs, reads back; on a CPU context, the CPU reference. The input
     /// may be `f32`, `half::f16` or `half::bf16`; its gradient is of the same type, everything else `f32`.
     ///
+    /// In a browser, which cannot block, this is for a CPU context; [`Evaluate::evaluate_async`] is for any.
+    ///
     /// # Errors
     /// What validation finds, naming the argument; [`Error::Unsupported`] and [`Error::Device`] from the machine.
     ///
@@ -40,6 +42,30 @@ pub trait Evaluate: Loss {
     /// ```
     #[cfg(feature = "host")]
     fn evaluate<X: Storage>(&self, ctx: &Context, tensors: &Tensors<'_, X>) -> Result<Output<X>, Error>;
+
+    /// [`Evaluate::evaluate`] as a future, for browsers; elsewhere it is ready when it is polled first, and blocks until then.
+    ///
+    /// ```
+    /// use deeploss::{Context, Error, Evaluate, Hinge, Tensors};
+    /// use ndarray::array;
+    ///
+    /// async fn loss(ctx: &Context) -> Result<f32, Error> {
+    ///     let (scores, signs) = (array![0.5_f32, 2.0], array![1, -1]);
+    ///     let out = Hinge::new().evaluate_async(ctx, &Tensors::new(scores.view(), signs.view())).await?;
+    ///     Ok(out.scalar().expect("the mean is one number"))
+    /// }
+    /// assert_eq!(pollster::block_on(loss(&Context::cpu()))?, 1.75);           // (0.5 + 3) / 2
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Evaluate::evaluate`].
+    #[cfg(feature = "host")]
+    fn evaluate_async<X: Storage>(
+        &self,
+        ctx: &Context,
+        tensors: &Tensors<'_, X>,
+    ) -> impl Future<Output = Result<Output<X>, Error>>;
 
     /// The wanted outputs on the CPU in the precision of the tensors, `f32` or `f64`.
     ///
@@ -79,6 +105,22 @@ pub trait Evaluate: Loss {
     /// ```
     fn prepare(&self, ctx: &Context, problem: &Problem) -> Result<Prepared, Error>;
 
+    /// [`Evaluate::prepare`], and what the device says of it. A browser tells later what it refuses: this waits for it, as it does
+    /// for the compilation of the kernels, while the page goes on. After the plain `prepare` it is the readback that tells, and the
+    /// log. Elsewhere both are the same.
+    ///
+    /// # Errors
+    /// As [`Evaluate::prepare`].
+    ///
+    /// ```no_run
+    /// # async fn example(ctx: &deeploss::Context) -> Result<(), deeploss::Error> {
+    /// use deeploss::{CrossEntropy, Evaluate, Problem};
+    /// let prepared = CrossEntropy::new().prepare_async(ctx, &Problem::rows(256, 1000)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn prepare_async(&self, ctx: &Context, problem: &Problem) -> impl Future<Output = Result<Prepared, Error>>;
+
     /// [`Evaluate::prepare`] with a strategy of the caller's choice, for tests and measurements.
     ///
     /// # Errors
@@ -90,18 +132,33 @@ pub trait Evaluate: Loss {
 impl<L: Loss + ?Sized> Evaluate for L {
     #[cfg(feature = "host")]
     fn evaluate<X: Storage>(&self, ctx: &Context, tensors: &Tensors<'_, X>) -> Result<Output<X>, Error> {
+        if cfg!(target_arch = "wasm32") && ctx.gpu().is_some() {
+            return Err(Error::Unsupported {
+                what: "`evaluate` on a GPU".into(),
+                why: "a browser cannot block".into(),
+                instead: "await `evaluate_async`",
+            });
+        }
+        pollster::block_on(self.evaluate_async(ctx, tensors))
+    }
+
+    #[cfg(feature = "host")]
+    async fn evaluate_async<X: Storage>(&self, ctx: &Context, tensors: &Tensors<'_, X>) -> Result<Output<X>, Error> {
         let values = values_of(self, &tensors.target)?;
         let tensors = tensors.with_target(values.as_ref().map(|values| values.view()));
         let problem = tensors.problem().input_dtype(X::DTYPE).grad_dtype(X::DTYPE);
         let lowered = self.lower(&problem)?;
-        let dense = tensors.input.as_standard_layout();
-        let call = HostCall::new(&tensors, dense.as_slice().unwrap_or_default());
-        check(self, &lowered, &call)?;
-        if ctx.gpu().is_none() {
-            return compute(self, &lowered, &call);
+        {
+            let dense = tensors.input.as_standard_layout();
+            let call = HostCall::new(&tensors, dense.as_slice().unwrap_or_default());
+            check(self, &lowered, &call)?;
+            if ctx.gpu().is_none() {
+                return compute(self, &lowered, &call);
+            }
         }
         let prepared = prepare(self, ctx, &problem, &lowered, None)?;
-        on_gpu(ctx, &prepared, self, &lowered, &tensors)
+        prepared.settled().await?;
+        on_gpu(ctx, &prepared, self, &lowered, &tensors).await
     }
 
     #[cfg(feature = "host")]
@@ -120,6 +177,12 @@ impl<L: Loss + ?Sized> Evaluate for L {
 
     fn prepare(&self, ctx: &Context, problem: &Problem) -> Result<Prepared, Error> {
         self.prepare_with(ctx, problem, None)
+    }
+
+    async fn prepare_async(&self, ctx: &Context, problem: &Problem) -> Result<Prepared, Error> {
+        let prepared = self.prepare(ctx, problem)?;
+        prepared.settled().await?;
+        Ok(prepared)
     }
 
     fn prepare_with(&self, ctx: &Context, problem: &Problem, strategy: Option<RowStrategy>) -> Result<Prepared, Error> {
@@ -191,33 +254,18 @@ fn check<F: Real, L: Loss + CpuReference<F> + ?Sized>(
     loss.check_values(call)
 }
 
-#[cfg(all(feature = "host", target_arch = "wasm32"))]
-fn on_gpu<X: Storage, L: Loss + ?Sized>(
-    _: &Context,
-    _: &Prepared,
-    _: &L,
-    _: &Lowered,
-    _: &Tensors<'_, X>,
-) -> Result<Output<X>, Error> {
-    Err(Error::Unsupported {
-        what: "a blocking call".into(),
-        why: "a browser cannot block".into(),
-        instead: "prepare, record, and await the readback",
-    })
-}
-
-#[cfg(all(feature = "host", not(target_arch = "wasm32")))]
-use blocking::on_gpu;
+#[cfg(feature = "host")]
+use host::on_gpu;
 
 /// The host call on a GPU: upload, record, submit, wait.
-#[cfg(all(feature = "host", not(target_arch = "wasm32")))]
-mod blocking {
-    use ndarray::{ArrayD, IxDyn};
+#[cfg(feature = "host")]
+mod host {
+    use ndarray::{ArrayD, ArrayViewD, IxDyn};
     use wgpu::{Buffer, BufferUsages};
 
-    use super::{ArrayViewD, Context, Error, Loss, Lowered, Output, Prepared, Storage, Target, Tensors};
+    use super::{Context, Error, Loss, Lowered, Output, Prepared, Storage, Target, Tensors};
     use crate::gpu::Gpu;
-    use crate::gpu::faults::checked;
+    use crate::gpu::faults::watched;
     use crate::gpu::prepared::Buffers;
     use crate::gpu::transfer::{PIECE, Upload, append, download};
     use crate::lowered::ignore_code;
@@ -225,7 +273,7 @@ mod blocking {
     use crate::problem::{Dtype, Want};
     use crate::tensors::{RowStats, room_for};
 
-    pub(super) fn on_gpu<X: Storage, L: Loss + ?Sized>(
+    pub(super) async fn on_gpu<X: Storage, L: Loss + ?Sized>(
         ctx: &Context,
         prepared: &Prepared,
         loss: &L,
@@ -234,9 +282,10 @@ mod blocking {
     ) -> Result<Output<X>, Error> {
         let gpu = ctx.require_gpu()?;
         let call = Call { gpu, prepared };
-        let uploads = checked(&gpu.device, "the inputs of a call", || call.uploads(loss, tensors))??;
+        let (uploads, inputs_made) = watched(&gpu.device, "the inputs of a call", || call.uploads(loss, tensors))?;
+        let uploads = uploads?;
         let input2 = tensors.input2.as_ref().map(|x| x.shape()).unwrap_or_default();
-        let outputs = checked(&gpu.device, "the outputs of a call", || {
+        let (outputs, outputs_made) = watched(&gpu.device, "the outputs of a call", || {
             let output = |tensor, wanted, shape: &[usize], dtype| {
                 OutputBuffer::new(gpu, tensor, tensors.want.contains(wanted), shape, dtype)
             };
@@ -258,25 +307,28 @@ mod blocking {
         // Small results come back with the call itself.
         let at_once = written().map(Buffer::size).sum::<u64>() <= PIECE;
         let ranges: Vec<_> = written().filter(|_| at_once).map(Buffer::as_entire_buffer_binding).collect();
-        let readback = checked(&gpu.device, "a call", || {
+        let (readback, submitted) = watched(&gpu.device, "a call", || {
             let descriptor = wgpu::CommandEncoderDescriptor { label: Some("deeploss.evaluate") };
             let mut encoder = gpu.device.create_command_encoder(&descriptor);
             prepared.record(&mut encoder, &buffers)?;
             let readback = prepared.read(&mut encoder, &ranges);
             gpu.queue.submit([encoder.finish()]);
             readback
-        })??;
-        let mut parts = readback.wait()?.into_iter();
+        })?;
+        for verdict in [inputs_made, outputs_made, submitted] {
+            verdict.settled().await?;
+        }
+        let mut parts = readback?.submitted().await?.into_iter();
         // Large ones need the memory that the inputs took.
         drop(uploads);
         let mut part = || parts.next();
         let [loss, grad_input, grad_input2, grad_target, stats] = outputs;
         Ok(Output {
-            loss: call.array(loss, &mut part)?,
-            grad_input: call.array(grad_input, &mut part)?,
-            grad_input2: call.array(grad_input2, &mut part)?,
-            grad_target: call.array(grad_target, &mut part)?,
-            stats: call.array(stats, &mut part)?.map(|words| row_stats(&words, &lowered.item_shape)),
+            loss: call.array(loss, &mut part).await?,
+            grad_input: call.array(grad_input, &mut part).await?,
+            grad_input2: call.array(grad_input2, &mut part).await?,
+            grad_target: call.array(grad_target, &mut part).await?,
+            stats: call.array(stats, &mut part).await?.map(|words| row_stats(&words, &lowered.item_shape)),
         })
     }
 
@@ -351,7 +403,7 @@ mod blocking {
         }
 
         /// An output, which takes the next `part` if the call brought its results along.
-        fn array<X: Storage>(
+        async fn array<X: Storage>(
             &self,
             output: OutputBuffer,
             part: &mut impl FnMut() -> Option<Vec<u8>>,
@@ -367,7 +419,7 @@ mod blocking {
                     append(&mut values, &bytes, count);
                     values
                 }
-                Some((buffer, None)) => download(self.gpu, self.prepared, buffer, count)?,
+                Some((buffer, None)) => download(self.gpu, self.prepared, buffer, count).await?,
             };
             ArrayD::from_shape_vec(IxDyn(&output.shape), values).map(Some).map_err(|e| {
                 Error::device_caused(format!("readback of {} {:?}", output.tensor.name(), output.shape), e)

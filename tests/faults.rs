@@ -258,6 +258,37 @@ fn a_destroyed_device_is_reported_by_every_call() {
     });
 }
 
+/// A kernel that the device refuses is an error of `prepare`, each time, and of its future.
+#[test]
+fn a_kernel_that_the_device_refuses_is_reported() {
+    let ctx = mortal();
+    let mut facts = ctx.facts().expect("a GPU").clone();
+    facts.max_storage_buffers = 16;
+    let ctx = ctx.with_facts(facts).expect("a GPU");
+    let loss = CrossEntropy::new().weight([1.0; 5]);
+    let problem = Problem::rows(40, 5).with_ignore_mask().with_grad_output().with_sample_weight();
+    table(|rows| {
+        for call in ["first", "second"] {
+            rows.row(call, is_device(loss.prepare(&ctx, &problem), "storage"));
+        }
+        rows.row("prepare_async", is_device(pollster::block_on(loss.prepare_async(&ctx, &problem)), "storage"));
+    });
+}
+
+/// A future is ready when it is polled first: there is no executor that could poll the device meanwhile.
+#[test]
+fn a_call_as_a_future_gives_what_the_call_gives() {
+    let (logits, labels) = (array![[1.0_f32, 2.0], [0.5, -1.0]], array![0, 1]);
+    let tensors = Tensors::new(logits.view(), labels.view());
+    let loss = CrossEntropy::new();
+    for (_, ctx) in crate::support::places() {
+        let mut future = std::pin::pin!(loss.evaluate_async(&ctx, &tensors));
+        let polled = future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        let std::task::Poll::Ready(given) = polled else { panic!("pending") };
+        assert_eq!(given, loss.evaluate(&ctx, &tensors));
+    }
+}
+
 // ---- Limits ---------------------------------------------------------------------------------------------------------
 
 /// Tensors and scratch larger than a buffer can be are refused when the call is prepared, by name and with what to do.

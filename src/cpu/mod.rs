@@ -104,7 +104,7 @@ impl<'a, F: Real> HostCall<'a, F> {
 }
 
 /// Items of a call: what broadcasts may have many more than its tensors have elements.
-const MOST_ITEMS: usize = if usize::BITS > 36 { 1 << (36 % usize::BITS) } else { usize::MAX };
+const MOST_ITEMS: u64 = if usize::BITS > 32 { 1 << 36 } else { 1 << 28 };
 
 /// Computes a call that has been checked.
 ///
@@ -115,7 +115,7 @@ where
     X: Element<Scalar: Real>,
     L: CpuReference<X::Scalar> + ?Sized,
 {
-    if lowered.items() > MOST_ITEMS {
+    if lowered.items() as u64 > MOST_ITEMS {
         return Err(Error::Unsupported {
             what: format!("a batch of {} items", lowered.items()),
             why: "the CPU path keeps a list of its tasks in memory".into(),

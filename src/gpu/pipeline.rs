@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::faults::checked;
+use super::faults::{Verdict, watched};
 use crate::error::Error;
 use crate::wgsl::locate;
 use crate::wgsl::variant::Kernel;
@@ -45,11 +45,24 @@ pub(crate) struct Compiled {
     pub(crate) pipeline: wgpu::ComputePipeline,
     pub(crate) layout: wgpu::BindGroupLayout,
     pub(crate) label: String,
+    pub(crate) verdict: Verdict,
+}
+
+/// A pipeline as wgpu gives it, before the device has said what it thinks of it.
+struct Made {
+    pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
 }
 
 impl Pipelines {
     pub(crate) fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pipelines.len()
+    }
+
+    /// Lets go of a pipeline that the device has refused after all: whoever asks for it again shall be told again.
+    pub(crate) fn forget(&self, refused: &Arc<Compiled>) {
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.pipelines.retain(|_, (kept, _)| !Arc::ptr_eq(kept, refused));
     }
 
     /// The pipeline of a kernel whose uniform buffer has this many bytes; compiled now if it was not before.
@@ -78,14 +91,13 @@ impl Pipelines {
 
 fn compile(device: &wgpu::Device, kernel: Kernel, uniform_bytes: usize, checks: bool) -> Result<Compiled, Error> {
     let label = kernel.label();
-    let made = checked(device, &label, || make(device, kernel, &label, uniform_bytes, checks));
-    made.map_err(|error| match error {
-        Error::Device { what, source } => Error::Device { what: explain(kernel, &what), source },
-        other => other,
-    })
+    let (Made { pipeline, layout }, verdict) =
+        watched(device, &label, || make(device, kernel, &label, uniform_bytes, checks))
+            .map_err(|error| explained(kernel, error))?;
+    Ok(Compiled { pipeline, layout, label, verdict })
 }
 
-fn make(device: &wgpu::Device, kernel: Kernel, label: &str, uniform_bytes: usize, checks: bool) -> Compiled {
+fn make(device: &wgpu::Device, kernel: Kernel, label: &str, uniform_bytes: usize, checks: bool) -> Made {
     let module = create_module(device, kernel, label, checks);
     let entry = |binding, ty, size| wgpu::BindGroupLayoutEntry {
         binding,
@@ -118,7 +130,7 @@ fn make(device: &wgpu::Device, kernel: Kernel, label: &str, uniform_bytes: usize
         },
         cache: None,
     });
-    Compiled { pipeline, layout, label: label.to_owned() }
+    Made { pipeline, layout }
 }
 
 /// With wgpu's runtime checks, or without the counters that it adds to every loop so that none is endless. Bounds and divisions stay
@@ -136,6 +148,13 @@ fn create_module(device: &wgpu::Device, kernel: Kernel, label: &str, checks: boo
     // fours and classes of a row, of which a binding holds at most 2^33 bytes, stay a step below 2^32, and so do items, of which
     // `Plan` takes MAX_ITEMS. tests/tuning.rs holds the loops to this form.
     unsafe { device.create_shader_module_trusted(descriptor, runtime) }
+}
+
+fn explained(kernel: Kernel, error: Error) -> Error {
+    match error {
+        Error::Device { what, source } => Error::Device { what: explain(kernel, &what), source },
+        other => other,
+    }
 }
 
 /// A compiler message with the place in the crate's own files beside each `wgsl:line`.

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Gpu;
-use super::faults::checked;
+use super::faults::{Verdict, checked, watched};
 use super::pipeline::Compiled;
 use super::readback::{Readback, size_of_range};
 use crate::error::Error;
@@ -57,6 +57,14 @@ pub struct Prepared {
     uniform_stride: u64,
     /// Scratch, and weights that came from the host.
     own: Vec<(TensorId, wgpu::Buffer)>,
+    verdict: Verdict,
+}
+
+/// What [`Prepared`] has memory of its own for: uniforms, and how far apart those of the dispatches are; scratch and weights.
+struct Own {
+    uniforms: wgpu::Buffer,
+    uniform_stride: u64,
+    tensors: Vec<(TensorId, wgpu::Buffer)>,
 }
 
 /// A [`Prepared`] call together with its buffers: recording it allocates nothing. It owns what it needs, so that one struct can hold
@@ -72,47 +80,33 @@ pub struct Bound {
 impl Prepared {
     pub(crate) fn new(gpu: &Arc<Gpu>, checks: bool, lowered: &Lowered, plan: Plan) -> Result<Self, Error> {
         log::debug!("deeploss prepared a call:\n{plan}");
-        checked(&gpu.device, "a prepared call", || {
-            let made = Self::make(gpu, checks, lowered, plan);
-            gpu.prepared();
-            made
-        })?
-    }
-
-    fn make(gpu: &Arc<Gpu>, checks: bool, lowered: &Lowered, plan: Plan) -> Result<Self, Error> {
         let compile = |dispatch: &crate::plan::Dispatch| {
             gpu.pipelines.get(&gpu.device, dispatch.kernel, dispatch.uniforms.len(), checks)
         };
         let pipelines = plan.dispatches().iter().map(compile).collect::<Result<_, _>>()?;
+        let (own, verdict) = watched(&gpu.device, "a prepared call", || {
+            let own = Own::new(gpu, lowered, &plan);
+            gpu.prepared();
+            own
+        })?;
+        let Own { uniforms, uniform_stride, tensors: own } = own;
+        Ok(Self { gpu: gpu.clone(), plan: Arc::new(plan), pipelines, uniforms, uniform_stride, own, verdict })
+    }
 
-        let alignment = u64::from(gpu.device.limits().min_uniform_buffer_offset_alignment);
-        let largest = plan.dispatches().iter().map(|d| d.uniforms.len() as u64).max().unwrap_or(0);
-        let uniform_stride = largest.next_multiple_of(alignment);
-        let mut bytes = Vec::new();
-        for dispatch in plan.dispatches() {
-            bytes.extend_from_slice(&dispatch.uniforms);
-            bytes.resize(bytes.len().next_multiple_of(uniform_stride as usize), 0);
-        }
-        let scratch = |name: &str, size| {
-            gpu.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some(name),
-                size,
-                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
-                mapped_at_creation: false,
-            })
-        };
-        let mut own = Vec::new();
-        for &(tensor, size) in plan.scratch().iter().filter(|(_, size)| *size > 0) {
-            own.push((tensor, scratch(tensor.name(), size)));
-        }
-        for (tensor, source) in [(TensorId::Weight, &lowered.weight), (TensorId::PosWeight, lowered.pos_weight())] {
-            if let WeightSource::Host(values) = source {
-                let bytes = bytemuck::cast_slice(values);
-                own.push((tensor, filled_buffer(&gpu.device, tensor.name(), bytes, wgpu::BufferUsages::STORAGE)));
+    /// What a browser tells of the call after it was prepared. Natively it is known by then.
+    pub(crate) async fn settled(&self) -> Result<(), Error> {
+        for compiled in self.pipelines.iter() {
+            if let Err(error) = compiled.verdict.settled().await {
+                self.gpu.pipelines.forget(compiled);
+                return Err(error);
             }
         }
-        let uniforms = filled_buffer(&gpu.device, "uniforms", &bytes, wgpu::BufferUsages::UNIFORM);
-        Ok(Self { gpu: gpu.clone(), plan: Arc::new(plan), pipelines, uniforms, uniform_stride, own })
+        self.verdict.settled().await
+    }
+
+    /// All that a browser may have something to say of.
+    fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
+        self.pipelines.iter().map(|compiled| &compiled.verdict).chain([&self.verdict])
     }
 
     fn own(&self, tensor: TensorId) -> Option<&wgpu::Buffer> {
@@ -250,7 +244,40 @@ impl Prepared {
             let size = wgpu::BufferSize::new(4 * STATUS_WORDS);
             (checked, wgpu::BufferBinding { buffer: work, offset: 4 * STATUS_AT, size })
         });
-        Readback::record(&self.gpu, encoder, tensors, status)
+        Readback::record(&self.gpu, encoder, tensors, status, self.verdicts().cloned().collect())
+    }
+}
+
+impl Own {
+    fn new(gpu: &Gpu, lowered: &Lowered, plan: &Plan) -> Self {
+        let alignment = u64::from(gpu.device.limits().min_uniform_buffer_offset_alignment);
+        let largest = plan.dispatches().iter().map(|d| d.uniforms.len() as u64).max().unwrap_or(0);
+        let uniform_stride = largest.next_multiple_of(alignment);
+        let mut bytes = Vec::new();
+        for dispatch in plan.dispatches() {
+            bytes.extend_from_slice(&dispatch.uniforms);
+            bytes.resize(bytes.len().next_multiple_of(uniform_stride as usize), 0);
+        }
+        let scratch = |name: &str, size| {
+            gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(name),
+                size,
+                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+                mapped_at_creation: false,
+            })
+        };
+        let mut tensors = Vec::new();
+        for &(tensor, size) in plan.scratch().iter().filter(|(_, size)| *size > 0) {
+            tensors.push((tensor, scratch(tensor.name(), size)));
+        }
+        for (tensor, source) in [(TensorId::Weight, &lowered.weight), (TensorId::PosWeight, lowered.pos_weight())] {
+            if let WeightSource::Host(values) = source {
+                let bytes = bytemuck::cast_slice(values);
+                tensors.push((tensor, gpu.filled_buffer(tensor.name(), bytes, wgpu::BufferUsages::STORAGE)));
+            }
+        }
+        let uniforms = gpu.filled_buffer("uniforms", &bytes, wgpu::BufferUsages::UNIFORM);
+        Self { uniforms, uniform_stride, tensors }
     }
 }
 
@@ -337,23 +364,4 @@ fn check_copy(place: usize, range: &wgpu::BufferBinding<'_>) -> Result<(), Error
         return fail("all bytes of the range", format!("{whole} bytes (offset {offset}, size {size})"));
     }
     Ok(())
-}
-
-pub(crate) fn filled_buffer(
-    device: &wgpu::Device,
-    label: &str,
-    bytes: &[u8],
-    usage: wgpu::BufferUsages,
-) -> wgpu::Buffer {
-    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some(label),
-        size: (bytes.len() as u64).next_multiple_of(4).max(4),
-        usage: usage | wgpu::BufferUsages::COPY_DST,
-        mapped_at_creation: true,
-    });
-    if let Ok(mut view) = buffer.slice(..).get_mapped_range_mut() {
-        view.slice(..bytes.len()).copy_from_slice(bytes);
-    }
-    buffer.unmap();
-    buffer
 }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use bytemuck::{Pod, Zeroable};
 
 use super::Gpu;
-use super::faults::checked;
-use super::prepared::filled_buffer;
+use super::faults::watched;
 use super::readback::Readback;
 use crate::adapter::Proven;
 use crate::error::Error;
@@ -320,25 +319,24 @@ struct Trial<'a> {
 
 /// What each trial writes.
 async fn run(gpu: &Arc<Gpu>, trials: &[Trial<'_>]) -> Result<Vec<Vec<u8>>, Error> {
-    let readback = checked(&gpu.device, "the kernels of the proof", || submit(gpu, trials))??;
-    // A browser polls by itself.
-    #[cfg(not(target_arch = "wasm32"))]
-    super::faults::wait(&gpu.device)?;
-    readback.resolve().await
+    let (readback, verdict) = watched(&gpu.device, "the kernels of the proof", || submit(gpu, trials))?;
+    verdict.settled().await?;
+    readback?.submitted().await
 }
 
 fn submit(gpu: &Arc<Gpu>, trials: &[Trial<'_>]) -> Result<Readback, Error> {
     let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    let outputs: Vec<_> = trials.iter().map(|trial| trial.record(&gpu.device, &mut encoder)).collect();
+    let outputs: Vec<_> = trials.iter().map(|trial| trial.record(gpu, &mut encoder)).collect();
     let ranges: Vec<_> = outputs.iter().map(wgpu::Buffer::as_entire_buffer_binding).collect();
-    let readback = Readback::record(gpu, &mut encoder, &ranges, None)?;
+    let readback = Readback::record(gpu, &mut encoder, &ranges, None, Vec::new())?;
     gpu.queue.submit([encoder.finish()]);
     Ok(readback)
 }
 
 impl Trial<'_> {
     /// Records the dispatch; what it will write.
-    fn record(&self, device: &wgpu::Device, encoder: &mut wgpu::CommandEncoder) -> wgpu::Buffer {
+    fn record(&self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) -> wgpu::Buffer {
+        let device = &gpu.device;
         let label = format!("deeploss.prove.{}", self.entry);
         let label = Some(&*label);
         let source = wgpu::ShaderSource::Wgsl(link(self.parts).into());
@@ -352,7 +350,7 @@ impl Trial<'_> {
             compilation_options: wgpu::PipelineCompilationOptions { constants: &constants, ..Default::default() },
             cache: None,
         });
-        let input = filled_buffer(device, "deeploss.prove.input", self.input, wgpu::BufferUsages::STORAGE);
+        let input = gpu.filled_buffer("deeploss.prove.input", self.input, wgpu::BufferUsages::STORAGE);
         let output = device.create_buffer(&wgpu::BufferDescriptor {
             label,
             size: self.output as u64,

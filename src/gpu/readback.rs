@@ -1,13 +1,12 @@
 //! From GPU buffers to the host: the only asynchronous code.
 
-use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use super::Gpu;
-use super::faults::{checked, is_lost, lost};
+use super::faults::{Verdict, is_lost, lost, watched};
 use crate::error::Error;
 use crate::lowered::Checked;
 
@@ -21,6 +20,7 @@ pub struct Readback {
     /// Of each tensor, which staging buffer it is copied to, and where.
     places: Vec<(usize, Range<usize>)>,
     checked: Option<Checked>,
+    verdicts: Vec<Verdict>,
 }
 
 /// A buffer that is mapped as soon as what fills it has been submitted and is done.
@@ -30,8 +30,10 @@ struct Staging {
     mapped: OneshotReceiver<Result<(), wgpu::BufferAsyncError>>,
 }
 
-/// What a receipt holds before the device clears it. A submit that the device refuses maps what was to be filled all the same.
-const NOT_RUN: u32 = u32::MAX;
+/// What a receipt holds until the commands write into it. A submit that the device refuses maps what was to be filled all the same.
+const NOT_RUN: u32 = 0;
+/// Bytes of a receipt.
+const RECEIPT: u64 = 4;
 
 impl Readback {
     /// The ranges have been checked.
@@ -40,6 +42,7 @@ impl Readback {
         encoder: &mut wgpu::CommandEncoder,
         tensors: &[wgpu::BufferBinding<'_>],
         status: Option<(Checked, wgpu::BufferBinding<'_>)>,
+        mut verdicts: Vec<Verdict>,
     ) -> Result<Self, Error> {
         let sources: Vec<_> = tensors.iter().chain(status.as_ref().map(|(_, binding)| binding)).collect();
         // Neighbours in one staging buffer, as long as it is no larger than the device allows.
@@ -70,34 +73,31 @@ impl Readback {
                     );
                 }
             }
+            if let Some(receipt) = buffers.last() {
+                encoder.copy_buffer_to_buffer(gpu.has_run(), 0, receipt, 0, RECEIPT);
+            }
         };
-        let buffers = checked(&gpu.device, "a readback", || {
-            let staging = |(label, size, filled)| {
+        let (buffers, verdict) = watched(&gpu.device, "a readback", || {
+            let staging = |(label, size)| {
                 gpu.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some(label),
                     size,
                     usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                    mapped_at_creation: filled,
+                    mapped_at_creation: false,
                 })
             };
-            let filled = sizes.iter().map(|&size| ("deeploss.staging", size.max(4), false));
-            let buffers: Vec<_> = filled.chain([("deeploss.receipt", 4, true)]).map(staging).collect();
+            let filled = sizes.iter().map(|&size| ("deeploss.staging", size.max(4)));
+            let buffers: Vec<_> = filled.chain([("deeploss.receipt", RECEIPT)]).map(staging).collect();
             // What the device has against the copies is told when they are finished: here, rather than to the caller.
             let mut trial = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             copies(&mut trial, &buffers);
             drop(trial.finish());
             buffers
         })?;
+        verdicts.push(verdict);
         copies(encoder, &buffers);
-        if let Some(receipt) = buffers.last() {
-            if let Ok(mut view) = receipt.get_mapped_range_mut(..) {
-                view.slice(..).copy_from_slice(&NOT_RUN.to_le_bytes());
-            }
-            receipt.unmap();
-            encoder.clear_buffer(receipt, 0, None);
-        }
         let staging = buffers.into_iter().map(|buffer| Staging::new(buffer, encoder)).collect();
-        Ok(Self { gpu: gpu.clone(), staging, places, checked: status.map(|(checked, _)| checked) })
+        Ok(Self { gpu: gpu.clone(), staging, places, checked: status.map(|(checked, _)| checked), verdicts })
     }
 
     /// Resolves to the bytes of each tensor, once the caller's submit is done and somebody polls the device
@@ -107,11 +107,14 @@ impl Readback {
     /// [`Error::Device`]; [`Error::NotSubmitted`] if the encoder or its commands were dropped; [`Error::Invalid`] if the kernel found
     /// invalid targets.
     pub async fn resolve(self) -> Result<Vec<Vec<u8>>, Error> {
+        for verdict in &self.verdicts {
+            verdict.settled().await?;
+        }
         for staging in &self.staging {
             match staging.mapped.receive().await {
                 Some(Ok(())) => {}
                 None => return Err(Error::NotSubmitted),
-                Some(Err(_)) if is_lost(&self.gpu.device) => return Err(lost("the readback")),
+                Some(Err(_)) if is_lost(&self.gpu.device).await => return Err(lost("the readback")),
                 Some(Err(error)) => return Err(Error::device_caused("the readback cannot be mapped", error)),
             }
         }
@@ -134,7 +137,7 @@ impl Readback {
             if let Poll::Ready(result) = resolved.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 return result;
             }
-            if is_lost(&gpu.device) {
+            if pollster::block_on(is_lost(&gpu.device)) {
                 return Err(lost("the readback"));
             }
             if !probes.iter().all(is_submitted) {
@@ -144,6 +147,14 @@ impl Readback {
             std::thread::yield_now();
             super::faults::wait(&gpu.device)?;
         }
+    }
+
+    /// [`Readback::resolve`] for who has submitted: natively it waits, as nobody else may poll the device.
+    pub(crate) async fn submitted(self) -> Result<Vec<Vec<u8>>, Error> {
+        #[cfg(not(target_arch = "wasm32"))]
+        return self.wait();
+        #[cfg(target_arch = "wasm32")]
+        self.resolve().await
     }
 
     fn take(self) -> Result<Vec<Vec<u8>>, Error> {

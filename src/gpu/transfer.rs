@@ -1,7 +1,7 @@
 //! Host arrays to buffers and back, in pieces: what is under way costs memory besides the tensor and its buffer.
 
 use super::Gpu;
-use super::faults::{checked, wait};
+use super::faults::checked;
 use super::prepared::Prepared;
 use crate::error::Error;
 use crate::tensors::room_for;
@@ -44,17 +44,12 @@ impl<'a> Upload<'a> {
     fn piece(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if self.kept > 0 {
             self.gpu.queue.submit([]);
-            wait(&self.gpu.device)?;
+            // A browser keeps nothing, and does not wait.
+            #[cfg(not(target_arch = "wasm32"))]
+            super::faults::wait(&self.gpu.device)?;
             self.kept = 0;
         }
-        // A write is a whole number of words.
-        let (words, rest) = bytes.split_at(bytes.len() & !3);
-        self.gpu.queue.write_buffer(self.buffer, self.at, words);
-        if !rest.is_empty() {
-            let mut word = [0; 4];
-            word[..rest.len()].copy_from_slice(rest);
-            self.gpu.queue.write_buffer(self.buffer, self.at + words.len() as u64, &word);
-        }
+        self.gpu.write(self.buffer, self.at, bytes);
         self.at += bytes.len() as u64;
         self.kept += bytes.len() as u64;
         Ok(())
@@ -62,7 +57,7 @@ impl<'a> Upload<'a> {
 }
 
 /// The first `count` elements of a buffer that nothing writes any more.
-pub(crate) fn download<X: bytemuck::Pod>(
+pub(crate) async fn download<X: bytemuck::Pod>(
     gpu: &Gpu,
     prepared: &Prepared,
     buffer: &wgpu::Buffer,
@@ -79,7 +74,7 @@ pub(crate) fn download<X: bytemuck::Pod>(
             gpu.queue.submit([encoder.finish()]);
             readback
         })??;
-        append(&mut values, readback.wait()?.first().map_or(&[], Vec::as_slice), count);
+        append(&mut values, readback.submitted().await?.first().map_or(&[], Vec::as_slice), count);
         at += size;
     }
     Ok(values)

@@ -422,7 +422,7 @@ impl Planner<'_> {
             return Err(Error::Unsupported {
                 what: format!("a call with {} tensors", binds.len()),
                 why: format!("the device binds {} storage buffers in a stage", self.facts.max_storage_buffers),
-                instead: "request a device with a higher limit, or leave out the mask, sample weights or statistics",
+                instead: "request a device with a higher `max_storage_buffers_per_shader_stage`, or leave out mask, weights per row or statistics",
             });
         }
         pieces.dispatches.push(Dispatch { kernel, uniforms, grid, binds });

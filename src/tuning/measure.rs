@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::gpu::faults::{checked, wait};
-use crate::gpu::prepared::{Bound, Buffers, Prepared, filled_buffer};
+use crate::gpu::prepared::{Bound, Buffers, Prepared};
 use crate::losses::Loss;
 use crate::lowered::{Layout, RowLayout};
 use crate::plan::strategy::{Demand, RowStrategy};
@@ -187,7 +187,7 @@ impl OwnTensors {
     fn new(gpu: &Gpu, rows: &RowLayout, problem: &Problem, plan: &Plan) -> Self {
         let make = |&(tensor, size): &(TensorId, u64)| {
             let bytes = contents(tensor, size as usize, rows, problem);
-            (tensor, filled_buffer(&gpu.device, tensor.name(), &bytes, wgpu::BufferUsages::STORAGE))
+            (tensor, gpu.filled_buffer(tensor.name(), &bytes, wgpu::BufferUsages::STORAGE))
         };
         Self(plan.sizes().iter().filter(|(_, size)| *size > 0).map(make).collect())
     }

@@ -5,9 +5,7 @@ pub(crate) mod measure;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::adapter::AdapterFacts;
 use crate::error::Error;
@@ -155,7 +153,7 @@ impl Tuning {
     ///
     /// # Errors
     /// [`Error::File`] if it cannot be read, or a line is none of a tuning.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn load(path: impl AsRef<std::path::Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let text =
             std::fs::read_to_string(path).map_err(|error| Error::file_caused(path.display().to_string(), error))?;
@@ -166,7 +164,10 @@ impl Tuning {
     ///
     /// # Errors
     /// [`Error::File`].
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+    pub fn save(&self, path: impl AsRef<std::path::Path>) -> Result<(), Error> {
+        use std::path::PathBuf;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
         // Nobody else's, be it another process or another thread.
         static SAVED: AtomicUsize = AtomicUsize::new(0);
         let path = path.as_ref();
