@@ -567,6 +567,13 @@ fn the_files_keep_the_house_rules() {
                 }
             };
             forbid(code.contains("3.4028"), "3.4028", "a browser rejects FLT_MAX in decimals: write 0x1.fffffep+127f");
+            for operator in ["&&", "||"] {
+                forbid(
+                    code.contains(operator),
+                    operator,
+                    "a branch: write `&` or `|`, or an `if` around what it guards",
+                );
+            }
             let enables = file.words("enable") > 0;
             forbid(enables, "enable", "naga rejects the directive that browsers need: the linker writes it");
             for builtin in ["exp", "exp2", "log", "log2", "tanh"] {

@@ -331,7 +331,8 @@ fn for_loop(code: &str) -> Result<(), &'static str> {
     let [start, test, step] = head.split(';').collect::<Vec<_>>()[..] else { return Err("no three parts") };
     let name = start.trim_start_matches("var ").split(' ').next().unwrap_or_default();
     // The bound, and other conditions that only end it sooner.
-    if !test.split("&&").any(|part| part.trim().starts_with(&format!("{name} < "))) || test.contains("||") {
+    let bounds = |part: &str| part.trim().trim_start_matches('(').starts_with(&format!("{name} < "));
+    if !test.split('&').any(bounds) || test.contains('|') {
         return Err("no bound");
     }
     let body = &code[head_end..head_end + closing(&code[head_end..], '{', '}')];

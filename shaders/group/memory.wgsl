@@ -12,8 +12,6 @@ const PARTIALS = 16u;
 // One of each lane, twice; then the partial results. (naga takes no expression of overrides for a size, but an override.)
 override CELLS: u32 = 2u * WORKGROUP + PARTIALS;
 
-const GROUPS_MEET = true;
-
 var<private> lane: u32;
 // Of the group's cells; reductions use the two halves of `cells` in turn: who writes a half again has passed the barrier of the reduction
 // between, which nobody reaches before he has read.

@@ -10,8 +10,6 @@ override SHUFFLED: u32 = 32u;
 // One of each SHUFFLED lanes, twice.
 override CELLS: u32 = 2u * ((LANES + SHUFFLED - 1u) / SHUFFLED);
 
-const GROUPS_MEET = true;
-
 var<private> lane: u32;
 // Reductions use the two halves of `cells` in turn, so one barrier suffices: who writes a half again has passed the barrier of the
 // reduction between, which nobody reaches before he has read.

@@ -4,8 +4,6 @@
 override LANES: u32 = 1u;
 override WORKGROUP: u32 = 64u;
 
-const GROUPS_MEET = false;
-
 var<private> lane: u32;
 
 // The group that this invocation belongs to; sets `lane` and `zero`.

@@ -78,7 +78,7 @@ struct Scale {
 
 fn reduction_scale() -> Scale {
     let divisor = denominator();
-    if (divisor == 0u || is_nan(divisor)) {
+    if ((divisor == 0u) | is_nan(divisor)) {
         return Scale(0.0, NAN_BITS);
     }
     return Scale(upstream() / bitcast<f32>(divisor), 0u);
@@ -142,7 +142,7 @@ fn out_of_proportion(seen: Seen) -> bool {
     let positive = max(max(seen.positive.x, seen.positive.y), max(seen.positive.z, seen.positive.w));
     let negative = max(max(seen.negative.x, seen.negative.y), max(seen.negative.z, seen.negative.w));
     let nan_mask = (seen.nan_mask.x | seen.nan_mask.y) | (seen.nan_mask.z | seen.nan_mask.w);
-    return positive >= i32(FINITE_BITS) || negative >= NEG_FINITE_BITS || nan_mask != 0u;
+    return (positive >= i32(FINITE_BITS)) | (negative >= NEG_FINITE_BITS) | (nan_mask != 0u);
 }
 
 // Four items' gradients and losses.
@@ -154,7 +154,7 @@ struct FourGrads {
 }
 
 fn item_grad(in: Item, nan_mask: u32) -> ItemGrad {
-    if (HAS_MASK && in.second != 0u) {
+    if (HAS_MASK & (in.second != 0u)) {
         return ItemGrad(0u, 0.0, 0.0, 0u, 0u);
     }
     var one = item(in);
@@ -164,12 +164,14 @@ fn item_grad(in: Item, nan_mask: u32) -> ItemGrad {
 }
 
 fn grads_of_four(in: Four, scale: Scale) -> FourGrads {
-    let every = select(scale.nan_mask, 0u, assume_finite);
+    if (!assume_finite) {
+        return exact_grads_of_four(in, scale);
+    }
     let g = scale.factor * in.upstream;
-    let a = item_grad(Item(in.x.x, in.second.x, in.t.x, in.w.x, in.pos_weight.x, g.x), every);
-    let b = item_grad(Item(in.x.y, in.second.y, in.t.y, in.w.y, in.pos_weight.y, g.y), every);
-    let c = item_grad(Item(in.x.z, in.second.z, in.t.z, in.w.z, in.pos_weight.z, g.z), every);
-    let d = item_grad(Item(in.x.w, in.second.w, in.t.w, in.w.w, in.pos_weight.w, g.w), every);
+    let a = item_grad(Item(in.x.x, in.second.x, in.t.x, in.w.x, in.pos_weight.x, g.x), 0u);
+    let b = item_grad(Item(in.x.y, in.second.y, in.t.y, in.w.y, in.pos_weight.y, g.y), 0u);
+    let c = item_grad(Item(in.x.z, in.second.z, in.t.z, in.w.z, in.pos_weight.z, g.z), 0u);
+    let d = item_grad(Item(in.x.w, in.second.w, in.t.w, in.w.w, in.pos_weight.w, g.w), 0u);
     let dx = vec4<f32>(a.dx, b.dx, c.dx, d.dx);
     let d_second = vec4<f32>(a.d_second, b.d_second, c.d_second, d.d_second);
     let nan_mask = vec4<u32>(a.nan_mask, b.nan_mask, c.nan_mask, d.nan_mask);
@@ -180,6 +182,21 @@ fn grads_of_four(in: Four, scale: Scale) -> FourGrads {
         bitcast<vec4<u32>>(d_second) | nan_mask_second,
         nan_mask,
     );
+}
+
+// One item after the other: exact arithmetic is rare, and its text long. Since compilers cannot know that `zero` is 0, they keep the loop.
+fn exact_grads_of_four(in: Four, scale: Scale) -> FourGrads {
+    let g = scale.factor * in.upstream;
+    var four: FourGrads;
+    for (var k = 0u; k < 4u + zero; k++) {
+        let one = item_grad(Item(in.x[k], in.second[k], in.t[k], in.w[k], in.pos_weight[k], g[k]), scale.nan_mask);
+        let here = IN_FOUR == vec4<u32>(k);
+        four.loss = select(four.loss, vec4<u32>(one.loss), here);
+        four.dx = select(four.dx, vec4<u32>(bitcast<u32>(one.dx) | one.nan_mask), here);
+        four.d_second = select(four.d_second, vec4<u32>(bitcast<u32>(one.d_second) | one.nan_mask_second), here);
+        four.nan_mask = select(four.nan_mask, vec4<u32>(one.nan_mask), here);
+    }
+    return four;
 }
 
 // What is left of a step once its gradients are stored: its losses, 0 in place of those past the last.
@@ -231,9 +248,9 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
     }
     assume_finite = false;
     let plain = sum.hi + sum.lo;
-    let needs_exact = out_of_proportion(seen) || (REDUCED && (bitcast<u32>(plain) & ABS_BITS) >= HUGE_BITS);
+    let needs_exact = out_of_proportion(seen) | (REDUCED & ((bitcast<u32>(plain) & ABS_BITS) >= HUGE_BITS));
     let exact = any_lane(needs_exact);
-    if (!REDUCED && !exact) {
+    if (!REDUCED & !exact) {
         return;
     }
     // In an ordinary chunk there is nothing to tell besides the sum.
@@ -248,10 +265,23 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
         }
         total = join_sums(sum, group_or(sum.flags), true);
     }
-    if (REDUCED && invocation == 0u) {
+    if (REDUCED & (invocation == 0u)) {
         // `add_item` keeps the sum scaled.
         store_sum(group, total, exact);
     }
+}
+
+var<workgroup> answer: u32;
+
+// Whether something holds for some lane of the group, a workgroup. What depends on the answer is uniform, barriers included: browsers
+// believe it of a value that `workgroupUniformLoad` gives, not of a shuffle's.
+fn any_lane(holds: bool) -> bool {
+    let some = group_or(select(0u, 1u, holds));
+    if (lane == 0u) {
+        answer = some;
+    }
+    // Waits before and after the load.
+    return workgroupUniformLoad(&answer) != 0u;
 }
 
 fn last_four() -> u32 {

@@ -6,11 +6,11 @@
 var<private> assume_finite: bool = false;
 
 fn finite_or_zero(bits: u32) -> f32 {
-    return bitcast<f32>(select(0u, bits, assume_finite || is_finite(bits)));
+    return bitcast<f32>(select(0u, bits, assume_finite | is_finite(bits)));
 }
 
 fn infinite_or_nan(bits: u32) -> bool {
-    return !assume_finite && !is_finite(bits);
+    return !(assume_finite | is_finite(bits));
 }
 
 fn x_neg(a: u32) -> u32 {
@@ -22,10 +22,10 @@ fn x_add(a: u32, b: u32) -> u32 {
     if (assume_finite) {
         return sum;
     }
-    let clash = !is_finite(a) && !is_finite(b) && a != b;
+    let clash = !(is_finite(a) | is_finite(b)) & (a != b);
     let infinite = select(b, a, !is_finite(a));
-    let result = select(sum, infinite, !is_finite(a) || !is_finite(b));
-    return select(result, NAN_BITS, is_nan(a) || is_nan(b) || clash);
+    let result = select(sum, infinite, !(is_finite(a) & is_finite(b)));
+    return select(result, NAN_BITS, is_nan(a) | is_nan(b) | clash);
 }
 
 fn x_mul(a: u32, b: u32) -> u32 {
@@ -33,10 +33,10 @@ fn x_mul(a: u32, b: u32) -> u32 {
     if (assume_finite) {
         return product;
     }
-    let zero_times_inf = (a & ABS_BITS) == 0u || (b & ABS_BITS) == 0u;
+    let zero_times_inf = ((a & ABS_BITS) == 0u) | ((b & ABS_BITS) == 0u);
     let infinite = select(((a ^ b) & 0x80000000u) | INF_BITS, NAN_BITS, zero_times_inf);
-    let result = select(product, infinite, !is_finite(a) || !is_finite(b));
-    return select(result, NAN_BITS, is_nan(a) || is_nan(b));
+    let result = select(product, infinite, !(is_finite(a) & is_finite(b)));
+    return select(result, NAN_BITS, is_nan(a) | is_nan(b));
 }
 
 // a > 0, false for NaN.
@@ -44,24 +44,24 @@ fn x_positive(a: u32) -> bool {
     if (assume_finite) {
         return bitcast<f32>(a) > 0.0;
     }
-    return a > 0u && a <= INF_BITS;
+    return (a > 0u) & (a <= INF_BITS);
 }
 
 // max(a, 0), NaN for NaN.
 fn x_relu(a: u32) -> u32 {
-    return select(0u, a, x_positive(a) || (!assume_finite && is_nan(a)));
+    return select(0u, a, x_positive(a) | (!assume_finite & is_nan(a)));
 }
 
 // Sigmoid and softplus of v and of -v, which share one exp and one division.
 struct Logistic {
     v: f32,         // finite: in place of an infinity the largest number, of NaN 0
-    p: f32,         // sigmoid(v)
+    p: f32,         // sigmoid(v), 0.5 for NaN (the caller makes the result NaN by a mask)
     q: f32,         // sigmoid(-v)
     rest: f32,      // log1p(exp(-|v|)): softplus(v) is this and max(v, 0)
 }
 
 fn logistic(a: u32) -> Logistic {
-    let infinite = !assume_finite && (a & ABS_BITS) == INF_BITS;
+    let infinite = !assume_finite & ((a & ABS_BITS) == INF_BITS);
     let v = select(finite_or_zero(a), bitcast<f32>((a & 0x80000000u) | 0x7f7fffffu), infinite);
     let e = exp_twice(-0.5 * abs(v));
     let large = 1.0 / (1.0 + e);
@@ -79,18 +79,8 @@ fn softplus_bits(a: u32, given: Logistic) -> u32 {
     return select(bitcast<u32>(max(given.v, 0.0) + given.rest), x_relu(a), infinite_or_nan(a));
 }
 
-// log(1 + exp a).
-fn x_softplus(a: u32) -> u32 {
-    return softplus_bits(a, logistic(a));
-}
-
-// 1 / (1 + exp(-a)), 0.5 for NaN (the caller makes the result NaN by a mask).
-fn sigmoid(a: u32) -> f32 {
-    return logistic(a).p;
-}
-
 fn nan_mask_of(a: u32) -> u32 {
-    return select(0u, NAN_BITS, !assume_finite && is_nan(a));
+    return select(0u, NAN_BITS, !assume_finite & is_nan(a));
 }
 
 // a / 2: the difference of two finite floats may overflow, that of their halves cannot.

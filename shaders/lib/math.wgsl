@@ -113,7 +113,7 @@ fn log1p_unit(f: f32) -> f32 {
 }
 
 // The same for f in [-0.293, 0.415], what mantissas between sqrt(1/2) and sqrt 2 leave: 1.2e-7.
-fn log1p_mantissa(f: f32) -> f32 {
+fn log1p_mantissa4(f: vec4<f32>) -> vec4<f32> {
     var p = f * -0.0762297676 + 0.129068876;
     p = p * f - 0.132438332;
     p = p * f + 0.141815333;
@@ -125,27 +125,36 @@ fn log1p_mantissa(f: f32) -> f32 {
     return f + (f * f) * p;
 }
 
+fn log1p_mantissa(f: f32) -> f32 {
+    return log1p_mantissa4(vec4<f32>(f)).x;
+}
+
 // log(v + lost) for normal v > 0, where `lost` is less than half of its last digit: the mantissa is brought to [sqrt(1/2), sqrt 2) through
 // the bits.
-fn ln_of_sum(v: f32, lost: f32) -> f32 {
-    let shifted = bitcast<u32>(v) - 0x3f3504f3u;
-    let k = bitcast<i32>(shifted) >> 23u;
-    let m = bitcast<f32>((shifted & 0x007fffffu) + 0x3f3504f3u);
+fn ln_of_sum4(v: vec4<f32>, lost: vec4<f32>) -> vec4<f32> {
+    let shifted = bitcast<vec4<u32>>(v) - vec4<u32>(0x3f3504f3u);
+    let k = bitcast<vec4<i32>>(shifted) >> vec4<u32>(23u);
+    let m = bitcast<vec4<f32>>((shifted & vec4<u32>(0x007fffffu)) + vec4<u32>(0x3f3504f3u));
     // 2^-k, 0 for the largest k.
-    let scale = bitcast<f32>(bitcast<u32>(127 - min(k, 127)) << 23u);
+    let scale = bitcast<vec4<f32>>(bitcast<vec4<u32>>(vec4<i32>(127) - min(k, vec4<i32>(127))) << vec4<u32>(23u));
     // Two halves of ln 2: k * 0.693359375 is exact.
-    return f32(k) * 0.693359375 + (log1p_mantissa((m - 1.0) + lost * scale) - f32(k) * 2.12194440e-4);
+    let exponent = vec4<f32>(k);
+    return exponent * 0.693359375 + (log1p_mantissa4((m - 1.0) + lost * scale) - exponent * 2.12194440e-4);
 }
 
 // log v for normal v > 0.
+fn ln4(v: vec4<f32>) -> vec4<f32> {
+    return ln_of_sum4(v, vec4<f32>(0.0));
+}
+
 fn ln(v: f32) -> f32 {
-    return ln_of_sum(v, 0.0);
+    return ln4(vec4<f32>(v)).x;
 }
 
 // log(1 + v) for v >= 0, relative accuracy for tiny v included.
 fn log1p(v: f32) -> f32 {
     let sum = opaque(1.0 + v);
-    return ln_of_sum(sum, v - (sum - 1.0));
+    return ln_of_sum4(vec4<f32>(sum), vec4<f32>(v - (sum - 1.0))).x;
 }
 
 // The bits of 2 h, NaN for NaN and +-inf where that leaves the range of f32.
@@ -159,11 +168,15 @@ fn twice_bits(h: f32) -> u32 {
 }
 
 // log v for v >= 0 given as bits, subnormal v included; no use for v = 0.
-fn ln_bits(bits: u32) -> f32 {
+fn ln_bits4(bits: vec4<u32>) -> vec4<f32> {
     // A subnormal is its bits times 2^-149.
-    let subnormal = bits < 0x00800000u;
-    let v = select(bitcast<f32>(bits), f32(max(bits, 1u)), subnormal);
-    return ln(v) - select(0.0, 103.27893, subnormal);
+    let subnormal = bits < vec4<u32>(0x00800000u);
+    let v = select(bitcast<vec4<f32>>(bits), vec4<f32>(max(bits, vec4<u32>(1u))), subnormal);
+    return ln4(v) - select(vec4<f32>(0.0), vec4<f32>(103.27893), subnormal);
+}
+
+fn ln_bits(bits: u32) -> f32 {
+    return ln_bits4(vec4<u32>(bits)).x;
 }
 
 // exp v for finite v; +inf as the hardware makes it above the range.
@@ -173,21 +186,28 @@ fn exp_any(v: f32) -> f32 {
 }
 
 // v^g for g in 0, 1, .. 7.
-fn whole_power(v: f32, g: u32) -> f32 {
+fn whole_power4(v: vec4<f32>, g: u32) -> vec4<f32> {
+    let one = vec4<f32>(1.0);
     let square = v * v;
-    return select(1.0, v, (g & 1u) != 0u)
-        * select(1.0, square, (g & 2u) != 0u)
-        * select(1.0, square * square, (g & 4u) != 0u);
+    return select(one, v, (g & 1u) != 0u) * select(one, square, (g & 2u) != 0u) * select(one, square * square, (g & 4u) != 0u);
+}
+
+fn whole_power(v: f32, g: u32) -> f32 {
+    return whole_power4(vec4<f32>(v), g).x;
 }
 
 // v^g for v in [0, 1], g >= 0: the whole part of g by multiplication while it is small, the rest through exp and log.
-fn unit_power(v: f32, g: f32) -> f32 {
+fn unit_power4(v: vec4<f32>, g: f32) -> vec4<f32> {
     let whole = min(floor(g), 7.0);
-    var result = whole_power(v, u32(whole));
+    var result = whole_power4(v, u32(whole));
     let rest = g - whole;
     if (rest > 0.0) {
-        let part = select(exp_twice(0.5 * rest * ln_bits(bitcast<u32>(v))), sqrt(v), rest == 0.5);
-        result *= select(part, 0.0, v <= 0.0);
+        let part = select(exp_twice4(0.5 * rest * ln_bits4(bitcast<vec4<u32>>(v))), sqrt(v), rest == 0.5);
+        result *= select(part, vec4<f32>(0.0), v <= vec4<f32>(0.0));
     }
     return result;
+}
+
+fn unit_power(v: f32, g: f32) -> f32 {
+    return unit_power4(vec4<f32>(v), g).x;
 }

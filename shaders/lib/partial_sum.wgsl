@@ -28,19 +28,14 @@ fn empty_sum() -> PartialSum {
 }
 
 fn sum_of_item(bits: u32, index: u32) -> PartialSum {
-    if (bits == BAD_BITS) {
-        return PartialSum(0.0, 0.0, HAS_NAN, 1u, index);
-    }
-    if (is_nan(bits)) {
-        return PartialSum(0.0, 0.0, HAS_NAN, 0u, NO_ITEM);
-    }
-    if (!is_finite(bits)) {
-        return PartialSum(0.0, 0.0, select(HAS_INF, HAS_NEG_INF, bits == NEG_INF_BITS), 0u, NO_ITEM);
-    }
-    if ((bits & ABS_BITS) >= HUGE_BITS) {
-        return PartialSum(bitcast<f32>(bits) * SCALE, 0.0, HAS_HUGE, 0u, NO_ITEM);
-    }
-    return PartialSum(bitcast<f32>(bits), 0.0, 0u, 0u, NO_ITEM);
+    let value = bitcast<f32>(select(0u, bits, is_finite(bits)));
+    let is_huge = (bits & ABS_BITS) >= HUGE_BITS;
+    let infinity = select(HAS_INF, HAS_NEG_INF, bits == NEG_INF_BITS);
+    let flags = select(select(select(0u, HAS_HUGE, is_huge), infinity, !is_finite(bits)), HAS_NAN, is_nan(bits));
+    let is_invalid = bits == BAD_BITS;
+    return PartialSum(
+        select(value, value * SCALE, is_huge), 0.0, flags, select(0u, 1u, is_invalid), select(NO_ITEM, index, is_invalid),
+    );
 }
 
 // What two partial sums tell besides their sums.
@@ -61,7 +56,7 @@ fn add_value(a: PartialSum, x: f32) -> PartialSum {
 
 // a's sum plus b's, where the sum is kept shrunk if `scaled`.
 fn add_sums(a: PartialSum, b: PartialSum, scaled: bool) -> PartialSum {
-    let factor = select(1.0, SCALE, scaled && (b.flags & HAS_HUGE) == 0u);
+    let factor = select(1.0, SCALE, scaled & ((b.flags & HAS_HUGE) == 0u));
     var sum = add_value(a, b.hi * factor);
     sum.lo += b.lo * factor;
     return sum;

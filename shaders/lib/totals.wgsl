@@ -28,7 +28,7 @@ fn mean_bits(losses: PartialSum, denominator: u32) -> u32 {
 // The bits of a total divided by a number that is not 0.
 fn quotient_bits(total: PartialSum, denominator: f32) -> u32 {
     let flags = total.flags;
-    if ((flags & HAS_NAN) != 0u || (flags & (HAS_INF | HAS_NEG_INF)) == (HAS_INF | HAS_NEG_INF)) {
+    if (((flags & HAS_NAN) != 0u) | ((flags & (HAS_INF | HAS_NEG_INF)) == (HAS_INF | HAS_NEG_INF))) {
         return NAN_BITS;
     }
     if ((flags & (HAS_INF | HAS_NEG_INF)) != 0u) {

@@ -13,7 +13,7 @@ struct Params {
 
 // While `assume_finite`, -0 is left to exact arithmetic.
 fn in_unit_interval(bits: u32) -> bool {
-    return bits <= 0x3f800000u || (!assume_finite && bits == 0x80000000u);
+    return (bits <= 0x3f800000u) | (!assume_finite & (bits == 0x80000000u));
 }
 
 // v = 2^k (1 + f), where 1 + f lies between sqrt(1/2) and sqrt 2.
@@ -58,8 +58,8 @@ fn clamped(log: u32) -> f32 {
 }
 
 fn item(in: Item) -> ItemGrad {
-    let valid = in_unit_interval(in.x) && in_unit_interval(in.t);
-    let usable = valid || assume_finite;
+    let valid = in_unit_interval(in.x) & in_unit_interval(in.t);
+    let usable = valid | assume_finite;
     let x = bitcast<f32>(select(0u, in.x, usable));
     let t = bitcast<f32>(select(0u, in.t, usable));
     let log_x = log_bits(x);
@@ -69,12 +69,12 @@ fn item(in: Item) -> ItemGrad {
     let dx = g * ((x - t) / max(x * (1.0 - x), 1e-12));
     let dt = x_mul(bitcast<u32>(g), x_add(log_rest, x_neg(log_x)));
     // log 0 is infinite, and so is dt.
-    let infinite = WANT_GRAD_SECOND && (log_x == NEG_INF_BITS || log_rest == NEG_INF_BITS);
+    let infinite = WANT_GRAD_SECOND & ((log_x == NEG_INF_BITS) | (log_rest == NEG_INF_BITS));
     return ItemGrad(
         select(BAD_BITS, bitcast<u32>(loss), usable),
         select(0.0, dx, usable),
         select(0.0, bitcast<f32>(dt), usable),
-        select(0u, NAN_BITS, assume_finite && (!valid || infinite)),
+        select(0u, NAN_BITS, assume_finite & (!valid | infinite)),
         select(0u, nan_mask_of(dt), usable),
     );
 }

@@ -171,7 +171,7 @@ fn acc_move(before: Acc) -> Acc {
         acc.half_entropy.total += beside_exp(-fall) * run_sum_value(acc.online.sum);
         acc.best = select(before.best, NO_CLASS, drop < 0.0);
     }
-    if (SMOOTHING || PROBABILITIES) {
+    if (SMOOTHING | PROBABILITIES) {
         acc.half_rest = run_sum_close(before.half_rest);
         acc.sum_a = run_sum_close(before.sum_a);
         acc.half_rest.run = -drop * run_sum_value(acc.sum_a);
@@ -204,7 +204,7 @@ fn add_four(before: Acc, row: Row, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, 
         let classes = select(vec4<u32>(NO_CLASS), classes_of(j), (h == vec4<f32>(before.online.half_m)) & exists);
         acc.best = min(before.best, min(min(classes.x, classes.y), min(classes.z, classes.w)));
     }
-    if (SMOOTHING || PROBABILITIES) {
+    if (SMOOTHING | PROBABILITIES) {
         let a = select(vec4<f32>(0.0), weighted_four(y, j), exists);
         var rest = a * (before.online.half_m - half_x4(x));
         if (!assume_finite) {
@@ -224,7 +224,7 @@ fn acc_join(lane_acc: Acc) -> Acc {
         acc.half_entropy = run_sum_join(lane_acc.half_entropy);
         acc.best = group_min_u(lane_acc.best);
     }
-    if (SMOOTHING || PROBABILITIES) {
+    if (SMOOTHING | PROBABILITIES) {
         acc.half_rest = run_sum_join(lane_acc.half_rest);
         acc.sum_a = run_sum_join(lane_acc.sum_a);
     }
@@ -237,10 +237,10 @@ fn findings() -> u32 {
     let positive = most_positive(extremes);
     let smallest = smallest_bits(extremes);
     // A capped infinity is finite.
-    let found_nan = negative > NEG_INF_BITS || positive > select(0x7f7fffff, 0x7f800000, CAPPED);
-    return select(0u, NONFINITE, negative >= NEG_INF_BITS || positive >= 0x7f800000)
+    let found_nan = (negative > NEG_INF_BITS) | (positive > select(0x7f7fffff, 0x7f800000, CAPPED));
+    return select(0u, NONFINITE, (negative >= NEG_INF_BITS) | (positive >= 0x7f800000))
         | select(0u, FOUND_NAN, found_nan)
-        | select(0u, HAS_FINITE, smallest < NEG_INF_BITS || (CAPPED && smallest == NEG_INF_BITS));
+        | select(0u, HAS_FINITE, (smallest < NEG_INF_BITS) | (CAPPED & (smallest == NEG_INF_BITS)));
 }
 
 // What a -inf logit makes of the loss.
@@ -251,7 +251,7 @@ const BOTH_INF = 48u;
 
 // Only the class index' logit matters, unless every class has a share of the target.
 fn classify(row: Row, found: u32, t_bits: u32) -> u32 {
-    if (!SMOOTHING && !PROBABILITIES) {
+    if (!SMOOTHING & !PROBABILITIES) {
         return classify_logit(t_bits, params.hard, class_weight(row.label.class_index));
     }
     var notes = 0u;
@@ -276,7 +276,7 @@ fn classify_four(row: Row, x: vec4<u32>, y: vec4<u32>, j: u32) -> u32 {
 
 // Of a class with the share q_c and the weight w_c.
 fn classify_logit(bits: u32, q: f32, w: f32) -> u32 {
-    if (bits != NEG_INF_BITS || CAPPED) {
+    if ((bits != NEG_INF_BITS) | CAPPED) {
         return 0u;
     }
     // Probability 0 on a masked class is ordinary; a weight of 0 times an infinite loss is not.
@@ -303,7 +303,7 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
 
     let inverse_d = 1.0 / d;
     // Some exp(x_c - m) is 1, so that d - 1 is what the others add up to; where it is the class index', s is that with all its digits.
-    result.log_d = log1p(select(d - 1.0, s, !PROBABILITIES && half_max_minus_target == 0.0));
+    result.log_d = log1p(select(d - 1.0, s, !PROBABILITIES & (half_max_minus_target == 0.0)));
     let spread_a = run_sum_value(acc.sum_a);
     var sum_a = spread_a;
     var half_rest = run_sum_value(acc.half_rest);
@@ -332,23 +332,23 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     result.scale_p = scale * (sum_a + dz_dlse) * inverse_d;
     // dloss/dx_t in the order of the header, then 2 z lse p_t.
     result.at_label = -scale * target_weight * (s * inverse_d);
-    if (SMOOTHING && !PROBABILITIES) {
+    if (SMOOTHING & !PROBABILITIES) {
         result.at_label += scale * (spread_a * (e_t * inverse_d) - params.soft * class_weight(row.label.class_index));
     }
     if (Z_LOSS) {
         result.at_label += scale * dz_dlse * (e_t * inverse_d);
     }
-    if (TEMPERED || CAPPED) {
+    if (TEMPERED | CAPPED) {
         result.at_label *= slope4(vec4<u32>(t_bits)).x;
     }
 
     if (skips_row(row)) {
         result.loss = skipped_loss(row.label);
     } else if ((found & NONFINITE) != 0u) {
-        if ((found & HAS_FINITE) == 0u || (found & FOUND_NAN) != 0u) {
+        if (((found & HAS_FINITE) == 0u) | ((found & FOUND_NAN) != 0u)) {
             result.loss = NAN_BITS;
             result.nan_mask = NAN_BITS;
-        } else if ((found & MAKES_NAN) != 0u || (found & BOTH_INF) == BOTH_INF) {
+        } else if (((found & MAKES_NAN) != 0u) | ((found & BOTH_INF) == BOTH_INF)) {
             result.loss = NAN_BITS;
         } else if ((found & MAKES_INF) != 0u) {
             result.loss = INF_BITS;
@@ -356,8 +356,8 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
             result.loss = NEG_INF_BITS;
         }
     }
-    if (WANT_STATS && lane == 0u) {
-        let unknown = skips_row(row) || result.nan_mask != 0u;
+    if (WANT_STATS & (lane == 0u)) {
+        let unknown = skips_row(row) | (result.nan_mask != 0u);
         let spread_out = run_sum_value(acc.half_entropy) + e_t * beside_exp(half_target_cost);
         let entropy = result.log_d + 2.0 * spread_out * inverse_d;
         let best = select(acc.best, 0u, acc.best == NO_CLASS);
@@ -365,7 +365,7 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
             select(twice_bits(half_lse), NAN_BITS, unknown),
             select(bitcast<u32>(entropy), NAN_BITS, unknown),
             select(best, NO_CLASS, unknown),
-            select(0u, 1u, !unknown && best == row.label.class_index),
+            select(0u, 1u, !unknown & (best == row.label.class_index)),
         ));
     }
     return result;
@@ -373,17 +373,17 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
 
 fn grad_four(row: Row, acc: Acc, result: RowResult, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {
     var g = bitcast<vec4<f32>>(term) * result.scale_p;
-    if (SMOOTHING || PROBABILITIES) {
+    if (SMOOTHING | PROBABILITIES) {
         g -= result.scale * weighted_four(y, j);
     }
-    if (TEMPERED || CAPPED) {
+    if (TEMPERED | CAPPED) {
         g *= slope4(x);
     }
     return bitcast<vec4<u32>>(g);
 }
 
 fn holds_terms() -> bool {
-    return !(CAPPED || PROBABILITIES || WANT_GRAD_TARGET);
+    return !(CAPPED | PROBABILITIES | WANT_GRAD_TARGET);
 }
 
 fn grad_left_out(row: Row, result: RowResult) -> u32 {

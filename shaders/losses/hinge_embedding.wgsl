@@ -17,6 +17,6 @@ fn item(in: Item) -> ItemGrad {
     let near = in.t != MINUS_ONE_BITS;
     let far = in.t != ONE_BITS;
     let loss = x_add(select(0u, in.x, near), select(0u, x_relu(z), far));
-    let slope = select(0.0, 1.0, near) - select(0.0, 1.0, far && x_positive(z));
+    let slope = select(0.0, 1.0, near) - select(0.0, 1.0, far & x_positive(z));
     return ItemGrad(loss, in.g * slope, 0.0, 0u, 0u);
 }

@@ -28,7 +28,7 @@ fn in_log_space(in: Item) -> ItemGrad {
     }
     let overflow = in.t == INF_BITS;
     let p = select(select(exp_any(t), 0.0, in.t == NEG_INF_BITS), 1.0, is_nan(in.t));
-    let p_bits = select(bitcast<u32>(p), in.t, overflow || is_nan(in.t));
+    let p_bits = select(bitcast<u32>(p), in.t, overflow | is_nan(in.t));
     // Halves: the difference of two finite floats may overflow, though p is 0.
     let half_difference = x_add(half_bits(in.t), x_neg(half_bits(in.x)));
     let half_loss = x_mul(p_bits, half_difference);
@@ -48,13 +48,13 @@ fn item(in: Item) -> ItemGrad {
         return in_log_space(in);
     }
     let zero = (in.t & ABS_BITS) == 0u;
-    let defined = zero || x_positive(in.t);
+    let defined = zero | x_positive(in.t);
     let log_t = select(select(bitcast<u32>(ln_bits(in.t & ABS_BITS)), in.t, infinite_or_nan(in.t)), 0u, zero);
     // t log t is 0 at 0; t x is NaN for t = 0 and x infinite, as in PyTorch.
     let difference = x_add(log_t, x_neg(in.x));
     let loss = select(NAN_BITS, x_mul(in.t, difference), defined);
-    let dt = select(NAN_BITS, x_add(difference, 0x3f800000u), defined && !zero);
-    let nan_mask = nan_mask_of(in.t) | select(0u, NAN_BITS, assume_finite && !defined);
+    let dt = select(NAN_BITS, x_add(difference, 0x3f800000u), defined & !zero);
+    let nan_mask = nan_mask_of(in.t) | select(0u, NAN_BITS, assume_finite & !defined);
     return ItemGrad(
         loss,
         -in.g * bitcast<f32>(in.t),

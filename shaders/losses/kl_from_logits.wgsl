@@ -120,7 +120,7 @@ fn second_of(x: vec4<u32>, y: vec4<u32>) -> vec4<u32> {
 
 // Whether r_* is needed: for the gradient of the first row.
 fn wants_peak() -> bool {
-    return !JSD && ((REVERSE && WANT_GRAD) || (!REVERSE && WANT_GRAD_TARGET));
+    return !JSD & ((REVERSE & WANT_GRAD) | (!REVERSE & WANT_GRAD_TARGET));
 }
 
 fn acc_new() -> Acc {
@@ -241,7 +241,7 @@ fn terms_of(acc: Acc, x: vec4<u32>, y: vec4<u32>) -> Terms {
     let second = second_of(x, y);
     let half_r = half_r4(acc, half4(first), half4(second));
     var half_t = tempered4(half_r);
-    if (TEMPERED || !assume_finite) {
+    if (TEMPERED | !assume_finite) {
         half_t = clamp(half_t, vec4<f32>(-0x1p126f), vec4<f32>(0x1p126f));
     }
     return Terms(probabilities(acc.first, first), probabilities(acc.second, second), half_r, 2.0 * half_t - acc.log_d);
@@ -298,7 +298,7 @@ fn log_ratio(a: f32, b: f32, d: vec4<f32>, decay: vec4<f32>) -> vec4<f32> {
 // log(1 + f), where v = 1 + f.
 fn log_near_one(f: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
     let w = max(v, vec4<f32>(1.2e-38));
-    let far = vec4<f32>(ln(w.x), ln(w.y), ln(w.z), ln(w.w));
+    let far = ln4(w);
     return select(far, log1p_series4(max(f, vec4<f32>(-0.28))), f > vec4<f32>(-0.28));
 }
 
@@ -372,7 +372,7 @@ fn second_pass_join(before: Acc, sums: SecondPass) -> Acc {
     var acc = before;
     acc.divergence = run_sum_value(run_sum_join(sums.divergence));
     acc.excess = run_sum_value(run_sum_join(sums.excess));
-    if (JSD || wants_peak()) {
+    if (JSD | wants_peak()) {
         acc.first_mean = run_sum_value(run_sum_join(sums.first_mean));
     }
     if (JSD) {
@@ -403,7 +403,7 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     let both = FINITE_FIRST | FINITE_SECOND;
     if (skips_row(row)) {
         result.loss = skipped_loss(row.label);
-    } else if ((acc.notes & FOUND_NAN) != 0u || (acc.notes & both) != both) {
+    } else if (((acc.notes & FOUND_NAN) != 0u) | ((acc.notes & both) != both)) {
         result.loss = NAN_BITS;
         result.nan_mask = NAN_BITS;
     } else if ((acc.notes & MAKES_INF) != 0u) {

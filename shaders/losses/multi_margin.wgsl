@@ -81,7 +81,7 @@ fn half_excess(row: Row, bits: u32) -> u32 {
 // too; 0 of NaN.
 fn slopes_of(half_z: vec4<u32>) -> vec4<f32> {
     let h = bitcast<vec4<f32>>(half_z);
-    if (SQUARED && assume_finite) {
+    if (SQUARED & assume_finite) {
         return h * params.per_class;
     }
     var d = vec4<f32>(1.0);

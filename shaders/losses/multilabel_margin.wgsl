@@ -60,9 +60,21 @@ fn term_four(row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32
     return vec4<u32>(0u);
 }
 
-// Half of max(0, z_ij), as bits.
-fn half_excess(x_i: u32, x_j: u32) -> u32 {
-    return x_relu(x_add(half_bits(x_i), x_add(0x3f000000u, x_neg(half_bits(x_j)))));
+// Half of max(0, z_ij) of four classes i and a label j, as bits: `x_relu` of what `x_add` makes of half of x_i and (1 - x_j) / 2.
+fn half_excess4(x_i: vec4<u32>, x_j: u32) -> vec4<u32> {
+    let other = x_add(0x3f000000u, x_neg(half_bits(x_j)));
+    let finite = vec4<bool>(assume_finite) | ((x_i & vec4<u32>(ABS_BITS)) < vec4<u32>(INF_BITS));
+    let both = finite & vec4<bool>(assume_finite | is_finite(other));
+    let half_i = 0.5 * bitcast<vec4<f32>>(select(vec4<u32>(0u), x_i, finite));
+    let sum = bitcast<vec4<u32>>(half_i + finite_or_zero(other));
+    let half_z = select(select(x_i, vec4<u32>(other), finite), sum, both);
+    let clash = !finite & !both & vec4<bool>(infinite_or_nan(other)) & (x_i != vec4<u32>(other));
+    let nan = !vec4<bool>(assume_finite) & (clash | ((half_z & vec4<u32>(ABS_BITS)) > vec4<u32>(INF_BITS)) | vec4<bool>(is_nan(other)));
+    return select(select(vec4<u32>(0u), half_z, is_excess(half_z)), vec4<u32>(NAN_BITS), nan);
+}
+
+fn is_excess(half_z: vec4<u32>) -> vec4<bool> {
+    return (half_z > vec4<u32>(0u)) & (half_z <= vec4<u32>(INF_BITS));
 }
 
 fn label_counts_of(row: Row, classes: vec4<u32>) -> vec4<u32> {
@@ -76,9 +88,7 @@ fn add_label(before: Acc, row: Row, counts: vec4<bool>, bits: vec4<u32>, label: 
         return before;
     }
     let x_j = load_logit(row.at, label);
-    let half_z = select(vec4<u32>(0u), vec4<u32>(
-        half_excess(bits.x, x_j), half_excess(bits.y, x_j), half_excess(bits.z, x_j), half_excess(bits.w, x_j),
-    ), counts);
+    let half_z = select(vec4<u32>(0u), half_excess4(bits, x_j), counts);
     let nan = half_z > vec4<u32>(INF_BITS);
     let infinite = half_z == vec4<u32>(INF_BITS);
     let finite = bitcast<vec4<f32>>(select(half_z, vec4<u32>(0u), nan | infinite));
@@ -96,7 +106,7 @@ fn add_four(before: Acc, row: Row, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, 
     let counts = (label_counts_of(row, classes_of(j)) == vec4<u32>(0u)) & exists;
     var acc = before;
     var open = any(counts);
-    for (var k = 0u; k < u.dispatch.classes && open; k += 4u) {
+    for (var k = 0u; (k < u.dispatch.classes) & open; k += 4u) {
         let labels = labels_up_to_end(row.at, k);
         acc = add_label(acc, row, counts, x, labels.x);
         acc = add_label(acc, row, counts, x, labels.y);
@@ -137,7 +147,7 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
 fn labels_violated(row: Row, x_i: vec4<u32>, wanted: bool) -> vec4<f32> {
     var count = vec4<f32>(0.0);
     var open = wanted;
-    for (var k = 0u; k < u.dispatch.classes && open; k += 4u) {
+    for (var k = 0u; (k < u.dispatch.classes) & open; k += 4u) {
         let labels = labels_up_to_end(row.at, k);
         count += (exceeds_label(row, x_i, labels.x) + exceeds_label(row, x_i, labels.y))
             + (exceeds_label(row, x_i, labels.z) + exceeds_label(row, x_i, labels.w));
@@ -150,12 +160,11 @@ fn exceeds_label(row: Row, x_i: vec4<u32>, label: u32) -> vec4<f32> {
     if (label >= u.dispatch.classes) {
         return vec4<f32>(0.0);
     }
-    let x_j = load_logit(row.at, label);
-    return vec4<f32>(exceeds(x_i.x, x_j), exceeds(x_i.y, x_j), exceeds(x_i.z, x_j), exceeds(x_i.w, x_j));
+    return exceed(x_i, load_logit(row.at, label));
 }
 
-fn exceeds(x_i: u32, x_j: u32) -> f32 {
-    return select(0.0, 1.0, x_positive(half_excess(x_i, x_j)));
+fn exceed(x_i: vec4<u32>, x_j: u32) -> vec4<f32> {
+    return select(vec4<f32>(0.0), vec4<f32>(1.0), is_excess(half_excess4(x_i, x_j)));
 }
 
 // For classes j that are listed: over the classes i that are not, how many have z_ij > 0.
@@ -179,8 +188,7 @@ fn others_violating(row: Row, x_j: vec4<u32>, wanted: bool) -> vec4<f32> {
 }
 
 fn exceeding(x: vec4<u32>, x_j: u32, counts: vec4<bool>) -> f32 {
-    let n = select(vec4<f32>(0.0), vec4<f32>(exceeds(x.x, x_j), exceeds(x.y, x_j), exceeds(x.z, x_j), exceeds(x.w, x_j)), counts);
-    return (n.x + n.y) + (n.z + n.w);
+    return sum4(select(vec4<f32>(0.0), exceed(x, x_j), counts));
 }
 
 fn grad_four(row: Row, acc: Acc, result: RowResult, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32> {

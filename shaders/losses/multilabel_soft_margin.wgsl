@@ -78,7 +78,10 @@ fn term_four(row: Row, acc: Acc, x: vec4<u32>, y: vec4<u32>, j: u32) -> vec4<u32
 fn class_term(bits: u32, y: u32, share: f32) -> u32 {
     let of_positive = x_mul(bitcast<u32>(share), y);
     let of_negative = x_mul(bitcast<u32>(share), x_add(0x3f800000u, x_neg(y)));
-    return x_add(x_mul(of_positive, x_softplus(x_neg(bits))), x_mul(of_negative, x_softplus(bits)));
+    let logit = logistic(bits);
+    let plus = softplus_bits(bits, logit);
+    let minus = softplus_bits(x_neg(bits), opposite(logit));
+    return x_add(x_mul(of_positive, minus), x_mul(of_negative, plus));
 }
 
 fn flags_of(term: u32) -> u32 {
@@ -106,7 +109,7 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     let both = FOUND_INF | FOUND_NEG_INF;
     if (skips_row(row)) {
         loss = skipped_loss(row.label);
-    } else if ((acc.flags & FOUND_NAN) != 0u || (acc.flags & both) == both) {
+    } else if (((acc.flags & FOUND_NAN) != 0u) | ((acc.flags & both) == both)) {
         loss = NAN_BITS;
     } else if (acc.flags != 0u) {
         loss = select(INF_BITS, NEG_INF_BITS, acc.flags == FOUND_NEG_INF);
@@ -134,7 +137,8 @@ fn grad_four(row: Row, acc: Acc, result: RowResult, term: vec4<u32>, x: vec4<u32
 
 fn grad_class(bits: u32, y_bits: u32, scale: f32) -> u32 {
     let y = bitcast<f32>(y_bits);
-    let g = scale * ((1.0 - y) * sigmoid(bits) - y * sigmoid(x_neg(bits)));
+    let logit = logistic(bits);
+    let g = scale * ((1.0 - y) * logit.p - y * logit.q);
     return bitcast<u32>(g) | nan_mask_of(bits) | nan_mask_of(y_bits);
 }
 

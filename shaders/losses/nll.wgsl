@@ -65,7 +65,7 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     var loss = bitcast<u32>(-w * ordinary(bits));
     if (skips_row(row)) {
         loss = skipped_loss(row.label);
-    } else if (is_nan(bits) || (!is_finite(bits) && w == 0.0)) {
+    } else if (is_nan(bits) | (!is_finite(bits) & (w == 0.0))) {
         loss = NAN_BITS;
     } else if (!is_finite(bits)) {
         loss = select(INF_BITS, NEG_INF_BITS, (bits == INF_BITS) == (w > 0.0));

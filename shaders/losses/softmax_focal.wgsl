@@ -122,16 +122,16 @@ fn add_four(before: Acc, row: Row, term: vec4<u32>, x: vec4<u32>, y: vec4<u32>, 
 fn acc_join(lane_acc: Acc) -> Acc {
     var acc = lane_acc;
     acc.online = soft_join(lane_acc.online);
-    let nan = most_negative(extremes) > NEG_INF_BITS || most_positive(extremes) > 0x7f7fffff;
+    let nan = (most_negative(extremes) > NEG_INF_BITS) | (most_positive(extremes) > 0x7f7fffff);
     let finite = smallest_bits(extremes) < NEG_INF_BITS;
     acc.found = join_found(lane_acc.found | select(0u, FOUND_NAN, nan) | select(0u, HAS_FINITE, finite));
     return acc;
 }
 
-// One class c: f(p_c) / 2 and h_c.
-struct Term {
-    half_loss: f32,
-    h: f32,
+// Four classes c: f(p_c) / 2 and h_c.
+struct Terms {
+    half_loss: vec4<f32>,
+    h: vec4<f32>,
 }
 
 // e_t = exp(x_t - m).
@@ -145,21 +145,21 @@ fn log_sum(s: f32, e_t: f32) -> f32 {
 }
 
 // Given p_c, 1 - p_c and (m - x_c) / 2.
-fn term_of(p: f32, one_minus_p: f32, half_below_max: f32, log_d: f32) -> Term {
-    let left = max(one_minus_p, 0.0);
+fn terms_of(p: vec4<f32>, one_minus_p: vec4<f32>, half_below_max: vec4<f32>, log_d: f32) -> Terms {
+    let left = max(one_minus_p, vec4<f32>(0.0));
     // -log p = (m - x) + log d, halved against overflow.
     let half_cost = half_below_max + 0.5 * log_d;
-    let focus = unit_power(left, params.gamma);
+    let focus = unit_power4(left, params.gamma);
     // p log p / (1 - p), -1 in the limit. From -log p = 128 on p is 0, or something not above the smallest normal number, to which a
     // huge logarithm would lend weight.
-    let slope = select(-2.0 * (p * min(half_cost, 64.0) / left), -1.0, left < 1e-30);
-    return Term(focus * half_cost, focus * (params.gamma * slope - 1.0));
+    let slope = select(-2.0 * (p * min(half_cost, vec4<f32>(64.0)) / left), vec4<f32>(-1.0), left < vec4<f32>(1e-30));
+    return Terms(focus * half_cost, focus * (params.gamma * slope - 1.0));
 }
 
-// Of the label's class.
-fn label_term(row: Row, half_m: f32, s: f32, e_t: f32, log_d: f32) -> Term {
+// Of the label's class, four times.
+fn label_terms(row: Row, half_m: f32, s: f32, e_t: f32, log_d: f32) -> Terms {
     let d = s + e_t;
-    return term_of(e_t / d, s / d, half_m - 0.5 * ordinary(row.t_bits), log_d);
+    return terms_of(vec4<f32>(e_t / d), vec4<f32>(s / d), vec4<f32>(half_m - 0.5 * ordinary(row.t_bits)), log_d);
 }
 
 fn has_second_pass() -> bool {
@@ -180,16 +180,13 @@ fn second_pass_add(before: SecondPass, row: Row, acc: Acc, x: vec4<u32>, y: vec4
     let log_d = log_sum(s, e_t);
     let below = vec4<f32>(acc.online.half_m) - 0.5 * ordinary4(x);
     let p = exp_twice4(-below) * inverse_d;
-    let one = term_of(p.x, 1.0 - p.x, below.x, log_d);
-    let two = term_of(p.y, 1.0 - p.y, below.y, log_d);
-    let three = term_of(p.z, 1.0 - p.z, below.z, log_d);
-    let four = term_of(p.w, 1.0 - p.w, below.w, log_d);
+    let terms = terms_of(p, 1.0 - p, below, log_d);
     let infinite = any((x == vec4<u32>(NEG_INF_BITS)) & (a != vec4<f32>(0.0)));
     // Compilers take a common a out of a sum, and the sum of four huge losses leaves the range of f32.
-    let half_losses = opaque4(a * vec4<f32>(one.half_loss, two.half_loss, three.half_loss, four.half_loss));
+    let half_losses = opaque4(a * terms.half_loss);
     return SecondPass(
         run_sum_add(before.half_loss, half_losses),
-        run_sum_add(before.sum_ah, a * vec4<f32>(one.h, two.h, three.h, four.h)),
+        run_sum_add(before.sum_ah, a * terms.h),
         before.infinite | select(0u, 1u, infinite),
     );
 }
@@ -219,21 +216,21 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
     let log_d = log_sum(s, e_t);
     let w = class_weight(row.label.class_index);
     let a_t = w * (params.hard + params.soft);
-    let one = label_term(row, acc.online.half_m, s, e_t, log_d);
-    let sum_ah = acc.sum_ah + a_t * one.h;
-    var loss = twice_bits(acc.half_loss + a_t * one.half_loss);
+    let own = label_terms(row, acc.online.half_m, s, e_t, log_d);
+    let sum_ah = acc.sum_ah + a_t * own.h.x;
+    var loss = twice_bits(acc.half_loss + a_t * own.half_loss.x);
     var nan_mask = upstream.nan_mask;
-    let t_is_infinite = row.t_bits == NEG_INF_BITS && a_t != 0.0;
+    let t_is_infinite = (row.t_bits == NEG_INF_BITS) & (a_t != 0.0);
     if (skips_row(row)) {
         loss = skipped_loss(row.label);
-    } else if ((acc.found & FOUND_NAN) != 0u || (acc.found & HAS_FINITE) == 0u) {
+    } else if (((acc.found & FOUND_NAN) != 0u) | ((acc.found & HAS_FINITE) == 0u)) {
         loss = NAN_BITS;
         nan_mask = NAN_BITS;
-    } else if (acc.infinite != 0u || t_is_infinite) {
+    } else if ((acc.infinite != 0u) | t_is_infinite) {
         loss = INF_BITS;
     }
     // a_t h_t (1 - p_t) - p_t sum of the other a_c h_c
-    let at_label = upstream.factor * (a_t * one.h * (s / d) - acc.sum_ah * (e_t / d));
+    let at_label = upstream.factor * (a_t * own.h.x * (s / d) - acc.sum_ah * (e_t / d));
     return RowResult(loss, nan_mask, log_d, d, s, upstream.factor, sum_ah, at_label);
 }
 
@@ -243,13 +240,7 @@ fn grad_four(row: Row, acc: Acc, result: RowResult, term: vec4<u32>, x: vec4<u32
     var g = -p * result.sum_ah;
     if (SMOOTHING) {
         let below = vec4<f32>(acc.online.half_m) - half4(x);
-        let h = vec4<f32>(
-            term_of(p.x, 1.0 - p.x, below.x, result.log_d).h,
-            term_of(p.y, 1.0 - p.y, below.y, result.log_d).h,
-            term_of(p.z, 1.0 - p.z, below.z, result.log_d).h,
-            term_of(p.w, 1.0 - p.w, below.w, result.log_d).h,
-        );
-        g += class_weights(classes_of(j)) * params.soft * h;
+        g += class_weights(classes_of(j)) * params.soft * terms_of(p, 1.0 - p, below, result.log_d).h;
     }
     return bitcast<vec4<u32>>(result.scale * g);
 }

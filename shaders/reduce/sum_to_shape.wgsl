@@ -30,9 +30,6 @@ fn sum_to_shape(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invo
     // Segments of the items to collect, one after the other; all elements of the first segment come first.
     let segment = group / u.dispatch.rows;
     let start = segment * u.dispatch.chunk;
-    if (start >= u.dispatch.item_count) {
-        return;
-    }
     let end = min(start + u.dispatch.chunk, u.dispatch.item_count);
     let d = u.params.dims;
     let steps = vec4<u32>(d.y * d.z * d.w, d.z * d.w, d.w, 1u);
@@ -47,7 +44,8 @@ fn sum_to_shape(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invo
         }
     }
     let total = join_sums(sum, group_or(sum.flags), false);
-    if (lane == 0u) {
+    // Groups meet at barriers: those past the last segment come along.
+    if ((lane == 0u) & (start < u.dispatch.item_count)) {
         write_one(group, sum_bits(total));
     }
 }

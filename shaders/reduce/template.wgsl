@@ -104,7 +104,7 @@ fn reduce(
         }
     }
     let out_of_proportion = max(max(largest.x, largest.y), max(largest.z, largest.w)) >= HUGE_BITS;
-    if (!BY_EIGHT || out_of_proportion) {
+    if (!BY_EIGHT | out_of_proportion) {
         sum = sum_one_by_one(start, end, false);
     }
     let something = any(largest != vec4<u32>(0u));

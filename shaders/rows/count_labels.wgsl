@@ -30,14 +30,14 @@ fn count_labels(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invo
     }
     // The first label that is no class ends the list; -1 does so properly.
     var last = 0u;
-    for (var k = 0u; k < u.dispatch.classes && last < u.dispatch.classes; k += 4u) {
+    for (var k = 0u; (k < u.dispatch.classes) & (last < u.dispatch.classes); k += 4u) {
         let labels = labels_from(at, k);
         last = count_label(at, labels.x, last);
         last = count_label(at, labels.y, last);
         last = count_label(at, labels.z, last);
         last = count_label(at, labels.w, last);
     }
-    if (last >= u.dispatch.classes && last != END) {
+    if ((last >= u.dispatch.classes) & (last != END)) {
         label_counts[at] = BAD_LIST;
     }
 }

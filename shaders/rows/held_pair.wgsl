@@ -1,7 +1,7 @@
 // What is done with a pair that a lane holds: rows/held/.
 
 fn is_whole_held(p: u32) -> bool {
-    return (GOES_ON || p + 1u < HELD) && (FIRST_PAIR_IS_WHOLE || p > 0u);
+    return (GOES_ON | (p + 1u < HELD)) & (FIRST_PAIR_IS_WHOLE | (p > 0u));
 }
 
 fn load_held_pair(at: u32, p: u32) -> Eight {

@@ -2,7 +2,7 @@
 
 // Whether a row may go on after its held pairs.
 fn walks() -> bool {
-    return HELD == 0u || GOES_ON;
+    return (HELD == 0u) | GOES_ON;
 }
 
 // `exists`: false for a group that only keeps the others company.
@@ -14,8 +14,8 @@ fn one_row(in_band: u32, exists: bool) {
     let row = open_row(index, at);
     let skipped = skips_row(row);
     let acc = row_sums(row, at, pairs, !skipped);
-    let result = finish_row(index, row, skipped, acc, exists && lane == 0u);
-    if (!exists || !(WANT_GRAD || WANT_GRAD_TARGET)) {
+    let result = finish_row(index, row, skipped, acc, exists & (lane == 0u));
+    if (!exists | !(WANT_GRAD | WANT_GRAD_TARGET)) {
         return;
     }
     if (is_flat(skipped)) {

@@ -160,8 +160,8 @@ fn largest_magnitude(e: Extremes) -> u32 {
 }
 
 fn is_ordinary_row() -> bool {
-    return largest_magnitude(extremes) <= ORDINARY_BITS
-        && (!HAS_TARGET_ROW || largest_magnitude(target_extremes) <= ORDINARY_BITS);
+    return (largest_magnitude(extremes) <= ORDINARY_BITS)
+        & (!HAS_TARGET_ROW | (largest_magnitude(target_extremes) <= ORDINARY_BITS));
 }
 
 // 2^20.
@@ -177,7 +177,7 @@ fn row_scale(row: u32, skipped: bool) -> Scale {
     if (skipped) {
         return Scale(0.0, 0u);
     }
-    if (denominator == 0u || is_nan(denominator)) {
+    if ((denominator == 0u) | is_nan(denominator)) {
         return Scale(0.0, NAN_BITS);
     }
     return Scale(upstream_of(row) / bitcast<f32>(denominator), 0u);
@@ -186,7 +186,7 @@ fn row_scale(row: u32, skipped: bool) -> Scale {
 // Whether the row's gradient is 0, whatever it holds: it is skipped, or nothing counts in the batch, whose mean is a number of the
 // caller's choice then.
 fn is_flat(skipped: bool) -> bool {
-    return skipped || (denominator == 0u && !is_nan(u.dispatch.empty));
+    return skipped | ((denominator == 0u) & !is_nan(u.dispatch.empty));
 }
 
 // Stores the row's loss, and returns what its gradient needs. All lanes of the group come here, and all get the same.
@@ -197,7 +197,7 @@ fn finish_row(index: u32, row: Row, skipped: bool, acc: Acc, writes: bool) -> Ro
     let result = row_result(row, acc, scale);
     if (writes) {
         var loss = result.loss;
-        if (HAS_SAMPLE_WEIGHT && !skipped) {
+        if (HAS_SAMPLE_WEIGHT & !skipped) {
             loss = x_mul(loss, bitcast<u32>(row_weight));
         }
         losses[index] = loss;

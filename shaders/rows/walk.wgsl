@@ -26,13 +26,13 @@ fn add_block(before: Acc, row: Row, at: u32, p: u32, exist: bool, has_left_out: 
 // Whether a block of two pairs has the class that is left out.
 fn block_leaves_out(row: Row, at: u32, p: u32) -> bool {
     let pair = pair_of(at, left_out(row));
-    return pair == p || pair == p + 1u;
+    return (pair == p) | (pair == p + 1u);
 }
 
 fn sum_walk(before: Acc, row: Row, at: u32, first: u32, end: u32) -> Acc {
     var acc = before;
     var p = first;
-    if (!FIRST_PAIR_IS_WHOLE && p < end) {
+    if (!FIRST_PAIR_IS_WHOLE & (p < end)) {
         acc = add_block(acc, row, at, p, false, true);
         p += 2u;
     }
@@ -67,7 +67,7 @@ fn second_walk(before: SecondPass, row: Row, acc: Acc, at: u32, first: u32, end:
 fn store_walked(row: Row, acc: Acc, result: RowResult, at: u32, p: u32, exist: bool) {
     let j = pair_classes(at, p);
     var x = Eight(vec4<u32>(0u), vec4<u32>(0u));
-    if (ACCUMULATES && exist) {
+    if (ACCUMULATES & exist) {
         x = load_whole_pair(at, p);
     } else if (ACCUMULATES) {
         x = load_pair(at, p);
@@ -89,7 +89,7 @@ fn store_walked(row: Row, acc: Acc, result: RowResult, at: u32, p: u32, exist: b
 
 fn store_walk(row: Row, acc: Acc, result: RowResult, at: u32, first: u32, end: u32) {
     var p = first;
-    if (!FIRST_PAIR_IS_WHOLE && p < end) {
+    if (!FIRST_PAIR_IS_WHOLE & (p < end)) {
         store_walked(row, acc, result, at, p, false);
         p += 1u;
     }

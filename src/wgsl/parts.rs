@@ -144,10 +144,6 @@ fn items(variant: &ItemVariant) -> Vec<Part> {
         part!("items/pos_weight/none.wgsl")
     });
     parts.extend(group(variant.group));
-    parts.push(match variant.group {
-        Group::Shuffles { lanes, shuffled, .. } if lanes <= shuffled => part!("items/vote/subgroup.wgsl"),
-        Group::Single { .. } | Group::Shuffles { .. } | Group::Memory { .. } => part!("items/vote/workgroup.wgsl"),
-    });
     parts.extend([part!("lib/broadcast.wgsl"), part!("lib/ieee.wgsl"), part!("lib/partial_sum.wgsl")]);
     parts.extend(base(variant.words, variant.exp));
     parts

@@ -25,7 +25,7 @@ fn load_target(fours: vec2<u32>) -> Eight {
 }
 
 fn store_grad_input(fours: vec2<u32>, bits: Eight) {
-    if (WHOLE || fours.x <= last_four()) {
+    if (WHOLE | (fours.x <= last_four())) {
         write_eight(fours.x, bits);
     }
 }

@@ -27,10 +27,10 @@ fn load_target(fours: vec2<u32>) -> Eight {
 }
 
 fn store_grad_input(fours: vec2<u32>, bits: Eight) {
-    if (WHOLE || fours.x <= last_four()) {
+    if (WHOLE | (fours.x <= last_four())) {
         write_four(fours.x, bits.a);
     }
-    if (WHOLE || fours.y <= last_four()) {
+    if (WHOLE | (fours.y <= last_four())) {
         write_four(fours.y, bits.b);
     }
 }

@@ -7,7 +7,7 @@ fn denominator() -> u32 {
 }
 
 fn store_losses(i: u32, loss: vec4<u32>) {
-    if (WHOLE || i < u.dispatch.item_count) {
+    if (WHOLE | (i < u.dispatch.item_count)) {
         losses[i >> 2u] = bytes16(loss);
     }
 }

@@ -44,7 +44,7 @@ fn finish_batch(invocation: u32) {
     }
     let all = total(false);
     var reported = 0u;
-    if (REPORTS && all.invalid > 0u) {
+    if (REPORTS & (all.invalid > 0u)) {
         reported = target_index(all.first_invalid);
     }
     finish(all, reported, denominator);

@@ -4,7 +4,7 @@
 fn add_held(before: Acc, row: Row, at: u32, reads: bool) -> Acc {
     var acc = before;
     let is_ordinary = is_ordinary_row();
-    if (reads && is_ordinary) {
+    if (reads & is_ordinary) {
         assume_finite = true;
         acc = sum_held(acc_move(before), row, at);
     } else if (reads) {

@@ -46,12 +46,12 @@ fn parts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
     let row = open_row(part.index, part.at);
     extremes_new();
     var acc = acc_new();
-    if (ACCUMULATES && !skips_row(row)) {
+    if (ACCUMULATES & !skips_row(row)) {
         acc = sum_walk(acc, row, part.at, part.first, part.end);
     }
     join_extremes();
     acc = acc_join(acc_move(raised(acc)));
-    if (lane == 0u && part.exists) {
+    if ((lane == 0u) & part.exists) {
         partials[part.index * u.dispatch.parts + part.number] = acc;
     }
 }
@@ -63,11 +63,11 @@ fn second_parts(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invo
     extremes_new();
     let acc = join_parts(part);
     var sums = second_pass_new();
-    if (has_second_pass() && !skips_row(row)) {
+    if (has_second_pass() & !skips_row(row)) {
         sums = second_walk(sums, row, acc, part.at, part.first, part.end);
     }
     let joined = second_pass_join(acc, sums);
-    if (lane == 0u && part.exists) {
+    if ((lane == 0u) & part.exists) {
         partials[second_sums(part) + part.number] = joined;
     }
 }
@@ -87,8 +87,8 @@ fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         acc = second_pass_join(acc, sums);
     }
-    let result = finish_row(part.index, row, skipped, acc, part.exists && part.number == 0u && lane == 0u);
-    if (part.exists && (WANT_GRAD || WANT_GRAD_TARGET)) {
+    let result = finish_row(part.index, row, skipped, acc, part.exists & (part.number == 0u) & (lane == 0u));
+    if (part.exists & (WANT_GRAD | WANT_GRAD_TARGET)) {
         if (is_flat(skipped)) {
             store_zeros(part.at, part.first, part.end);
         } else {

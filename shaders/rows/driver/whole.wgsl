@@ -3,11 +3,7 @@
 @compute @workgroup_size(WORKGROUP)
 fn rows(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     let in_band = u.dispatch.start + enter_rows(workgroup, invocation);
-    // Where groups meet at barriers, one without a row of its own comes along with the last.
-    if (GROUPS_MEET) {
-        one_row(min(in_band, u.dispatch.rows - 1u), in_band < u.dispatch.rows);
-    } else if (in_band < u.dispatch.rows) {
-        one_row(in_band, true);
-    }
+    // Groups meet at barriers: one without a row of its own comes along with the last.
+    one_row(min(in_band, u.dispatch.rows - 1u), in_band < u.dispatch.rows);
     finish_batch(invocation);
 }

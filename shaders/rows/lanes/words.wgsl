@@ -70,7 +70,7 @@ fn store_whole_pair(at: u32, p: u32, bits: Eight) {
 
 fn store_two(at: u32, j: u32, bits: vec2<u32>) {
     let c = class_count();
-    if (j < c && j + 1u < c) {
+    if ((j < c) & (j + 1u < c)) {
         write_word((at + j) >> 1u, bits);
     } else if (j < c) {
         write_one(at + j, bits.x);
