@@ -67,6 +67,7 @@
 //!
 //! # Losses
 //!
+//! New to losses? The [`guide`] has a chapter for each: how to read its value, when to use it, what goes wrong.
 //! [`LOSSES`] is this table as data; each type's page has shapes, edges, sources and an example.
 //!
 #![doc = include_str!(concat!(env!("OUT_DIR"), "/losses.md"))]
@@ -130,6 +131,7 @@ mod context;
 mod cpu;
 mod error;
 mod gpu;
+pub mod guide;
 mod losses;
 mod lowered;
 mod plan;

@@ -13,6 +13,7 @@ mod excluded;
 mod faults;
 mod goldens;
 mod gradients;
+mod guide;
 mod identities;
 mod large;
 mod memory;

@@ -4,8 +4,8 @@
 use deeploss::internals::OwnedTensors;
 use deeploss::{
     Bce, BceWithLogits, Context, CrammerSinger, CrossEntropy, Direction, Error, Evaluate, Hinge, HingeEmbedding, KlDiv,
-    KlFromLogits, LOSSES, Loss, MarginRanking, MultiLabelMargin, MultiLabelSoftMargin, MultiMargin, Nll, OptionValue,
-    Options, Output, Reduction, SigmoidFocal, SoftMargin, SoftmaxFocal, SquaredHinge, Tensors,
+    KlFromLogits, LOSSES, Loss, MarginRanking, MultiLabelMargin, MultiLabelSoftMargin, MultiMargin, Nll, OptionKind,
+    OptionValue, Options, Output, Reduction, SigmoidFocal, SoftMargin, SoftmaxFocal, SquaredHinge, Tensors,
 };
 use ndarray::{Array1, Array2, ArrayD, arr1, array};
 
@@ -306,6 +306,42 @@ fn weights_are_given_as_arrays_vectors_slices_views_or_one_number() {
                 let (a, b) = (of(&**a), of(&**b));
                 rows.row(format!("{place} {name}"), ensure(a.is_ok() && a == b, || format!("{a:?}, {b:?}")));
             }
+        }
+    });
+}
+
+/// The options that a loss says it has are those that it reads: each is accepted with its default, which changes nothing, and refused
+/// as something else.
+#[test]
+fn the_table_names_every_option_with_its_default() {
+    table(|rows| {
+        for info in LOSSES {
+            let plain = (info.from_options)(&Options::default()).map(|loss| format!("{loss:?}")).map_err(reason);
+            let made = |option: &str, value: OptionValue| {
+                let options = [(option.to_owned(), value)].into_iter().collect();
+                (info.from_options)(&options).map(|loss| format!("{loss:?}")).map_err(reason)
+            };
+            let options = (info.options)();
+            rows.row(info.name, ensure(options.len() >= 2, || format!("only {options:?}")));
+            for option in options {
+                let wrong = match option.kind {
+                    OptionKind::Flag => number(1.0),
+                    _ => OptionValue::Flag(true),
+                };
+                rows.row(
+                    format!("{} {} of another kind", info.name, option.name),
+                    ensure(made(option.name, wrong).is_err(), || "accepted"),
+                );
+                if let Some(default) = option.default {
+                    let same = made(option.name, default);
+                    rows.row(
+                        format!("{} {}", info.name, option.name),
+                        ensure(same == plain, || format!("{same:?}, expected {plain:?}")),
+                    );
+                }
+            }
+            let stranger = made("smooth", number(1.0));
+            rows.row(format!("{} smooth", info.name), ensure(stranger.is_err(), || "accepted"));
         }
     });
 }

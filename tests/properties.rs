@@ -38,15 +38,6 @@ struct Call {
 
 // ---- Drawing --------------------------------------------------------------------------------------------------------
 
-/// The names of a loss' options, as the error for one that it does not know lists them.
-fn option_names(info: &LossInfo) -> Vec<String> {
-    let unknown = Options::from([("", OptionValue::Flag(true))]);
-    match (info.from_options)(&unknown) {
-        Err(Error::Value { expected, .. }) => expected.split('"').skip(1).step_by(2).map(str::to_owned).collect(),
-        other => panic!("{other:?}"),
-    }
-}
-
 /// Values of the option of this name; multiples of powers of two where they decide on which side of a corner a score lies.
 fn values_of(name: &str, shape: &[usize]) -> BoxedStrategy<OptionValue> {
     let numbers = |values: &[f64]| prop::sample::select(values.to_vec()).prop_map(OptionValue::Number).boxed();
@@ -78,7 +69,7 @@ fn values_of(name: &str, shape: &[usize]) -> BoxedStrategy<OptionValue> {
 }
 
 fn options(info: &'static LossInfo, shape: &[usize]) -> impl Strategy<Value = Vec<(String, OptionValue)>> + use<> {
-    let each: Vec<_> = option_names(info)
+    let each: Vec<_> = cases::option_names(info)
         .into_iter()
         .map(|name| {
             let weight = if name == "class_axis" { 0.1 } else { 0.4 };

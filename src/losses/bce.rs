@@ -42,6 +42,8 @@ item_loss! {
 /// **Edges.** Inputs and targets outside [0, 1], NaN included, are an error on the host; in GPU buffers such an element
 /// has loss NaN, gradient 0, and a status.
 ///
+/// Explained in [the guide](crate::guide::bce).
+///
 /// Source: [torch.nn.BCELoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.BCELoss.html).
 ///
 /// ```

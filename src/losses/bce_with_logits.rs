@@ -40,6 +40,8 @@ item_loss! {
 /// Source:
 /// [torch.nn.BCEWithLogitsLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.BCEWithLogitsLoss.html).
 ///
+/// Explained in [the guide](crate::guide::bce_with_logits).
+///
 /// ```
 /// use deeploss::{BceWithLogits, Context, Evaluate, Tensors};
 /// use ndarray::array;

@@ -39,6 +39,8 @@ row_loss! {
 ///
 /// **By hand.** x = (0.5, 0.25, -1), t = 0, m = 1: k = 1, loss = 1 - 0.5 + 0.25 = 0.75, gradient (-1, 1, 0).
 ///
+/// Explained in [the guide](crate::guide::crammer_singer).
+///
 /// Source: Crammer & Singer, JMLR 2, 2001.
 ///
 /// ```

@@ -70,6 +70,8 @@ row_loss! {
 /// is within 2e-6 (relative) of the exact value, down to 1e-12 of the row's largest. An offset of all logits changes
 /// nothing, at any temperature.
 ///
+/// Explained in [the guide](crate::guide::cross_entropy).
+///
 /// Source: [torch.nn.CrossEntropyLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html);
 /// the one-pass maximum and sum is Milakov & Gimelshein, [arXiv 1805.02867](https://arxiv.org/abs/1805.02867).
 ///

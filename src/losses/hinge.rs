@@ -14,6 +14,8 @@ margin_loss! {
     ///
     /// **Edges.** A NaN score has loss NaN and gradient 0. The mean of an empty batch is NaN.
     ///
+    /// Explained in [the guide](crate::guide::hinge).
+    ///
     /// Source: Cortes & Vapnik, Support-vector networks, 1995.
     ///
     /// ```

@@ -18,6 +18,8 @@ margin_loss! {
     /// Source:
     /// [torch.nn.HingeEmbeddingLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.HingeEmbeddingLoss.html).
     ///
+    /// Explained in [the guide](crate::guide::hinge_embedding).
+    ///
     /// ```
     /// use deeploss::{Context, Evaluate, HingeEmbedding, Tensors};
     /// use ndarray::array;

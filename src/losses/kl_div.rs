@@ -39,6 +39,8 @@ item_loss! {
 /// **Accuracy.** Of nearly equal distributions the divergence is the square of a small difference, and log-probabilities
 /// are rounded before this loss sees them: no relative accuracy is left. [`KlFromLogits`](crate::KlFromLogits) keeps it.
 ///
+/// Explained in [the guide](crate::guide::kl_div).
+///
 /// Source: [torch.nn.KLDivLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.KLDivLoss.html).
 ///
 /// ```

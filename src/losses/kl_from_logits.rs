@@ -56,6 +56,8 @@ row_loss! {
 /// gradient (-1/4, 1/4). JSD(1/2): M = (5/8, 3/8), half of 3/4 log(6/5) + 1/4 log(2/3) plus half of 1/2 log(4/5) + 1/2
 /// log(4/3) = 0.033822.
 ///
+/// Explained in [the guide](crate::guide::kl_from_logits).
+///
 /// Source: Hinton et al., [arXiv 1503.02531](https://arxiv.org/abs/1503.02531); JSD as in Agarwal et al.,
 /// [arXiv 2306.13649](https://arxiv.org/abs/2306.13649).
 ///
@@ -97,11 +99,10 @@ impl OptionField for Direction {
     fn read(&mut self, name: &'static str, reader: &mut Reader<'_>) -> Result<(), Error> {
         let mut beta = 0.5;
         beta.read("beta", reader)?;
-        *self = match reader.text(name)? {
-            None | Some("forward") => Self::Forward,
+        *self = match reader.word(name, &["forward", "reverse", "jsd"], "forward")? {
             Some("reverse") => Self::Reverse,
             Some("jsd") => Self::Jsd(beta),
-            Some(other) => return Err(Error::value(name, "forward, reverse or jsd", other)),
+            _ => Self::Forward,
         };
         Ok(())
     }

@@ -17,6 +17,8 @@ margin_loss! {
     /// Source:
     /// [torch.nn.MarginRankingLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.MarginRankingLoss.html).
     ///
+    /// Explained in [the guide](crate::guide::margin_ranking).
+    ///
     /// ```
     /// use deeploss::{Context, Evaluate, MarginRanking, Tensors, Want};
     /// use ndarray::array;

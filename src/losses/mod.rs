@@ -42,7 +42,7 @@ pub use multi_margin::MultiMargin;
 pub use multilabel_margin::MultiLabelMargin;
 pub use multilabel_soft_margin::MultiLabelSoftMargin;
 pub use nll::Nll;
-pub use options::{OptionValue, Options};
+pub use options::{OptionInfo, OptionKind, OptionValue, Options};
 pub use sigmoid_focal::SigmoidFocal;
 pub use soft_margin::SoftMargin;
 pub use softmax_focal::SoftmaxFocal;
@@ -68,6 +68,8 @@ pub struct LossInfo {
     pub formula: &'static str,
     /// Makes the loss from named options, as a configuration file gives them; unknown names are errors.
     pub from_options: fn(&Options) -> Result<Box<dyn Loss>, Error>,
+    /// The options that it has: what [`from_options`](Self::from_options) takes.
+    pub options: fn() -> Vec<OptionInfo>,
     /// Names and byte offsets of the fields of `Params`, and its size, as Rust lays them out; a test compares them with
     /// the WGSL.
     #[doc(hidden)]
@@ -183,15 +185,8 @@ macro_rules! loss_basics {
             type_name: stringify!($loss),
             pytorch: $pytorch,
             formula: $formula,
-            from_options: |options| {
-                options.build(|reader| {
-                    let mut loss = $loss::new();
-                    loss.$options.read(reader)?;
-                    $(loss.$options.$shared(reader)?;)*
-                    $(crate::losses::options::OptionField::read(&mut loss.$option, stringify!($option), reader)?;)*
-                    Ok(loss)
-                })
-            },
+            from_options: |options| options.build($loss::read),
+            options: || crate::losses::Options::known($loss::read),
             params: &[
                 $((stringify!($param), std::mem::offset_of!(Params, $param)),)*
                 ("(size)", size_of::<Params>()),
@@ -211,6 +206,15 @@ macro_rules! loss_basics {
         }
 
         impl $loss {
+            /// The loss with the options that are given.
+            fn read(reader: &mut crate::losses::options::Reader<'_>) -> Result<Self, crate::Error> {
+                let mut loss = Self::new();
+                loss.$options.read(reader)?;
+                $(loss.$options.$shared(reader)?;)*
+                $(crate::losses::options::OptionField::read(&mut loss.$option, stringify!($option), reader)?;)*
+                Ok(loss)
+            }
+
             /// How the losses of rows or elements are combined; the mean by default.
             #[must_use]
             pub fn reduction(mut self, reduction: crate::Reduction) -> Self {

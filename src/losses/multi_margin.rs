@@ -36,6 +36,8 @@ row_loss! {
 /// **Edges.** A NaN score makes its row's loss NaN, with gradient 0 where the margin is NaN. At the corner the gradient
 /// is 0. A class index out of range is an error on the host, and in a GPU buffer gives NaN for that row and a status.
 ///
+/// Explained in [the guide](crate::guide::multi_margin).
+///
 /// Source: [torch.nn.MultiMarginLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiMarginLoss.html).
 ///
 /// ```

@@ -43,6 +43,8 @@ row_loss! {
 /// Source:
 /// [torch.nn.MultiLabelMarginLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiLabelMarginLoss.html).
 ///
+/// Explained in [the guide](crate::guide::multilabel_margin).
+///
 /// ```
 /// use deeploss::{Context, Evaluate, MultiLabelMargin, Tensors};
 /// use ndarray::array;

@@ -42,6 +42,8 @@ row_loss! {
 /// Source:
 /// [torch.nn.MultiLabelSoftMarginLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiLabelSoftMarginLoss.html).
 ///
+/// Explained in [the guide](crate::guide::multilabel_soft_margin).
+///
 /// ```
 /// use deeploss::{Context, Evaluate, MultiLabelSoftMargin, Tensors};
 /// use ndarray::array;

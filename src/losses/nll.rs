@@ -36,6 +36,8 @@ row_loss! {
 /// **Edges.** x_t = -inf gives +inf, NaN gives NaN, for that row alone. The mean of an empty batch is NaN with gradient
 /// 0. A class index out of range is an error on the host, and in a GPU buffer gives NaN for that row and a status.
 ///
+/// Explained in [the guide](crate::guide::nll).
+///
 /// Source: [torch.nn.NLLLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html).
 ///
 /// ```

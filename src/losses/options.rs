@@ -23,6 +23,12 @@ pub enum OptionValue {
     Tensor(Weight),
 }
 
+impl OptionValue {
+    fn number(&self) -> Option<f64> {
+        if let Self::Number(value) = self { Some(*value) } else { None }
+    }
+}
+
 macro_rules! value_from {
     ($($type:ty: $variant:ident),*) => {$(
         impl From<$type> for OptionValue {
@@ -76,49 +82,111 @@ impl Options {
     ) -> Result<Box<dyn Loss>, Error> {
         let mut reader = Reader { options: self, known: Vec::new() };
         let loss = make(&mut reader)?;
-        match self.0.keys().find(|name| !reader.known.contains(&name.as_str())) {
-            Some(name) => Err(Error::value("options", format!("some of {:?}", reader.known), name)),
+        let names: Vec<_> = reader.known.iter().map(|option| option.name).collect();
+        match self.0.keys().find(|name| !names.contains(&name.as_str())) {
+            Some(name) => Err(Error::value("options", format!("some of {names:?}"), name)),
             None => Ok(Box::new(loss)),
         }
     }
+
+    /// The options that `make` asks for.
+    pub(super) fn known<L>(make: impl FnOnce(&mut Reader<'_>) -> Result<L, Error>) -> Vec<OptionInfo> {
+        let mut reader = Reader { options: &Self::default(), known: Vec::new() };
+        // Without options none can be wrong.
+        drop(make(&mut reader));
+        reader.known
+    }
 }
 
-/// Reads options, and keeps the names that it was asked for.
+/// An option that a loss has.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct OptionInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: OptionKind,
+    /// What holds without it; `None` if nothing does.
+    pub default: Option<OptionValue>,
+}
+
+/// What an option takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OptionKind {
+    /// A number.
+    Number,
+    /// An integer.
+    Integer,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Yes or no.
+    Flag,
+    /// Several integers.
+    Integers,
+    /// Weights.
+    Tensor,
+}
+
+/// Reads options, and keeps what it was asked for.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     options: &'a Options,
-    known: Vec<&'static str>,
+    known: Vec<OptionInfo>,
 }
 
 impl<'a> Reader<'a> {
     fn get<T>(
         &mut self,
         name: &'static str,
-        expected: &str,
+        kind: OptionKind,
+        default: Option<OptionValue>,
         convert: impl FnOnce(&'a OptionValue) -> Option<T>,
     ) -> Result<Option<T>, Error> {
-        self.known.push(name);
+        self.known.push(OptionInfo { name, kind, default });
         let Some(value) = self.options.0.get(name) else { return Ok(None) };
+        let expected = match kind {
+            OptionKind::Number | OptionKind::Integer => "a number",
+            OptionKind::Word(_) => "a word",
+            OptionKind::Flag => "yes or no",
+            OptionKind::Integers => "integers",
+            OptionKind::Tensor => "a tensor",
+        };
         convert(value).map(Some).ok_or_else(|| Error::value(name, expected, format!("{value:?}")))
     }
 
-    pub(super) fn number(&mut self, name: &'static str) -> Result<Option<f64>, Error> {
-        self.get(name, "a number", |value| if let OptionValue::Number(v) = value { Some(*v) } else { None })
+    fn number(&mut self, name: &'static str, default: Option<f32>) -> Result<Option<f64>, Error> {
+        self.get(name, OptionKind::Number, default.map(OptionValue::from), OptionValue::number)
     }
 
-    pub(super) fn integer(&mut self, name: &'static str) -> Result<Option<i64>, Error> {
-        match self.number(name)? {
+    pub(super) fn integer(&mut self, name: &'static str, default: Option<i64>) -> Result<Option<i64>, Error> {
+        let default = default.map(|value| OptionValue::Number(value as f64));
+        match self.get(name, OptionKind::Integer, default, OptionValue::number)? {
             Some(value) if value.fract() != 0.0 || value.abs() > 9e15 => Err(Error::value(name, "an integer", value)),
             value => Ok(value.map(|v| v as i64)),
         }
     }
 
     pub(super) fn integers(&mut self, name: &'static str) -> Result<Option<Vec<i64>>, Error> {
-        self.get(name, "integers", |value| if let OptionValue::Integers(v) = value { Some(v.clone()) } else { None })
+        let integers = |value: &OptionValue| if let OptionValue::Integers(v) = value { Some(v.clone()) } else { None };
+        self.get(name, OptionKind::Integers, None, integers)
     }
 
-    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<&'a str>, Error> {
-        self.get(name, "a word", |value| if let OptionValue::Text(v) = value { Some(v.as_str()) } else { None })
+    /// One of these words.
+    pub(super) fn word(
+        &mut self,
+        name: &'static str,
+        words: &'static [&'static str],
+        default: &'static str,
+    ) -> Result<Option<&'a str>, Error> {
+        let text = |value: &'a OptionValue| if let OptionValue::Text(v) = value { Some(v.as_str()) } else { None };
+        match self.get(name, OptionKind::Word(words), Some(default.into()), text)? {
+            Some(other) if !words.contains(&other) => {
+                let [first @ .., last] = words else { return Ok(None) };
+                Err(Error::value(name, format!("{} or {last}", first.join(", ")), other))
+            }
+            word => Ok(word),
+        }
     }
 }
 
@@ -129,7 +197,8 @@ pub(super) trait OptionField {
 
 impl OptionField for f32 {
     fn read(&mut self, name: &'static str, reader: &mut Reader<'_>) -> Result<(), Error> {
-        reader.number(name)?.into_iter().for_each(|value| *self = value as Self);
+        let default = Some(*self).filter(|number| !number.is_nan());
+        reader.number(name, default)?.into_iter().for_each(|value| *self = value as Self);
         Ok(())
     }
 }
@@ -138,7 +207,7 @@ macro_rules! integer_field {
     ($($int:ty),*) => {$(
         impl OptionField for $int {
             fn read(&mut self, name: &'static str, reader: &mut Reader<'_>) -> Result<(), Error> {
-                if let Some(value) = reader.integer(name)? {
+                if let Some(value) = reader.integer(name, i64::try_from(*self).ok())? {
                     *self = Self::try_from(value).map_err(|_| Error::value(name, "an integer >= 0", value))?;
                 }
                 Ok(())
@@ -150,17 +219,20 @@ integer_field!(u32, usize);
 
 impl OptionField for bool {
     fn read(&mut self, name: &'static str, reader: &mut Reader<'_>) -> Result<(), Error> {
-        let flag =
-            reader.get(name, "yes or no", |value| if let OptionValue::Flag(v) = value { Some(*v) } else { None })?;
+        let flag = |value: &OptionValue| if let OptionValue::Flag(v) = value { Some(*v) } else { None };
+        let flag = reader.get(name, OptionKind::Flag, Some((*self).into()), flag)?;
         flag.into_iter().for_each(|value| *self = value);
         Ok(())
     }
 }
 
-impl<T: OptionField + Default> OptionField for Option<T> {
+impl<T: OptionField + Default + Copy> OptionField for Option<T> {
     fn read(&mut self, name: &'static str, reader: &mut Reader<'_>) -> Result<(), Error> {
-        let mut value = T::default();
+        let mut value = self.unwrap_or_default();
         value.read(name, reader)?;
+        if let (None, Some(option)) = (*self, reader.known.last_mut()) {
+            option.default = None;
+        }
         if reader.options.0.contains_key(name) {
             *self = Some(value);
         }
@@ -170,8 +242,8 @@ impl<T: OptionField + Default> OptionField for Option<T> {
 
 impl OptionField for WeightOption {
     fn read(&mut self, name: &'static str, reader: &mut Reader<'_>) -> Result<(), Error> {
-        let weight = reader
-            .get(name, "a tensor", |value| if let OptionValue::Tensor(v) = value { Some(v.clone()) } else { None })?;
+        let weight = |value: &OptionValue| if let OptionValue::Tensor(v) = value { Some(v.clone()) } else { None };
+        let weight = reader.get(name, OptionKind::Tensor, None, weight)?;
         weight.into_iter().for_each(|weight| *self = Self::Host(weight));
         Ok(())
     }
@@ -179,13 +251,12 @@ impl OptionField for WeightOption {
 
 impl OptionField for Reduction {
     fn read(&mut self, name: &'static str, reader: &mut Reader<'_>) -> Result<(), Error> {
-        *self = match reader.text(name)? {
+        *self = match reader.word(name, &["none", "mean", "sum", "batchmean"], "mean")? {
             None => return Ok(()),
             Some("none") => Self::None,
-            Some("mean") => Self::Mean,
             Some("sum") => Self::Sum,
             Some("batchmean") => Self::BatchMean,
-            Some(other) => return Err(Error::value(name, "none, mean, sum or batchmean", other)),
+            Some(_) => Self::Mean,
         };
         Ok(())
     }

@@ -127,14 +127,15 @@ impl RowOptions {
 
     /// Reads ignored indices.
     pub(super) fn ignore(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
-        self.ignore = match (reader.integer("ignore_index")?, reader.integers("ignore_indices")?) {
-            (None, None) => return Ok(()),
-            (Some(index), None) => vec![index],
-            (None, Some(indices)) => indices,
-            (Some(index), Some(_)) => {
-                return Err(Error::value("ignore_index", "none beside ignore_indices", index));
-            }
-        };
+        self.ignore =
+            match (reader.integer("ignore_index", self.ignore.first().copied())?, reader.integers("ignore_indices")?) {
+                (None, None) => return Ok(()),
+                (Some(index), None) => vec![index],
+                (None, Some(indices)) => indices,
+                (Some(index), Some(_)) => {
+                    return Err(Error::value("ignore_index", "none beside ignore_indices", index));
+                }
+            };
         Ok(())
     }
 

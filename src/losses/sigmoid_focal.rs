@@ -35,6 +35,8 @@ item_loss! {
 /// **Edges.** Finite for every finite logit and every g >= 0, g < 1 included. Unlike torchvision, x = ±inf gives the
 /// limit rather than NaN. NaN gives NaN, for that element alone.
 ///
+/// Explained in [the guide](crate::guide::sigmoid_focal).
+///
 /// Source: Lin et al., [arXiv 1708.02002](https://arxiv.org/abs/1708.02002); torchvision.ops.sigmoid_focal_loss.
 ///
 /// ```

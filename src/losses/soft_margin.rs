@@ -30,6 +30,8 @@ item_loss! {
 ///
 /// **Edges.** Finite for every finite t x, where PyTorch overflows to inf or NaN. NaN gives NaN, in the gradient too.
 ///
+/// Explained in [the guide](crate::guide::soft_margin).
+///
 /// Source: [torch.nn.SoftMarginLoss](https://docs.pytorch.org/docs/stable/generated/torch.nn.SoftMarginLoss.html).
 ///
 /// ```

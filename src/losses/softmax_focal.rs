@@ -42,6 +42,8 @@ row_loss! {
 /// **By hand.** x = (0, 0), t = 0, g = 2: p_t = 1/2, loss = log(2) / 4; h = (2 · log(1/2) - 1) / 4 = -0.59657, gradient
 /// (h / 2, -h / 2).
 ///
+/// Explained in [the guide](crate::guide::softmax_focal).
+///
 /// Source: Lin et al., [arXiv 1708.02002](https://arxiv.org/abs/1708.02002), with softmax in place of sigmoid.
 ///
 /// ```

@@ -15,6 +15,8 @@ margin_loss! {
     ///
     /// **Edges.** A NaN score has loss NaN and gradient 0. The mean of an empty batch is NaN.
     ///
+    /// Explained in [the guide](crate::guide::squared_hinge).
+    ///
     /// Source: Lee & Lin, [A study on L2-loss SVM](https://doi.org/10.1162/NECO_a_00466).
     ///
     /// ```

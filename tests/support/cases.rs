@@ -2,7 +2,7 @@
 //! its type, and only this file looks into a [`Lowered`].
 
 use deeploss::internals::{Layout, Lowered, OwnedTarget, OwnedTensors};
-use deeploss::{Error, LOSSES, Loss, LossInfo, Options, Problem, Reduction, TargetKind, Want};
+use deeploss::{Error, LOSSES, Loss, LossInfo, OptionValue, Options, Problem, Reduction, TargetKind, Want};
 use ndarray::{ArrayD, IxDyn};
 
 use super::compare::Scales;
@@ -23,6 +23,15 @@ pub(crate) fn variants(classes: usize) -> Vec<Named> {
 pub(crate) fn fullest(classes: usize) -> Vec<Named> {
     let last = |info: &LossInfo| Some((info.name.to_owned(), (info.variants)(classes).pop()?));
     LOSSES.iter().filter_map(last).collect()
+}
+
+/// The names of a loss' options, as the error for one that it does not know lists them.
+pub(crate) fn option_names(info: &LossInfo) -> Vec<String> {
+    let unknown = Options::from([("", OptionValue::Flag(true))]);
+    match (info.from_options)(&unknown) {
+        Err(Error::Value { expected, .. }) => expected.split('"').skip(1).step_by(2).map(str::to_owned).collect(),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The loss with a weight for each element of the input, if it takes them: different ones, one of them 0.

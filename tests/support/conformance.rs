@@ -48,7 +48,11 @@ pub(crate) fn load(folder: &Path) -> Result<Vec<Case>> {
 }
 
 fn load_one(folder: &Path) -> Result<Vec<Case>> {
-    let read = |name: &str| fs::read(folder.join(name)).map_err(|e| format!("{}: {e}", folder.join(name).display()));
+    parse(|name| fs::read(folder.join(name)).map_err(|e| format!("{}: {e}", folder.join(name).display()).into()))
+}
+
+/// Reads every case of a folder whose files `read` gives by name.
+pub(crate) fn parse(read: impl Fn(&str) -> Result<Vec<u8>>) -> Result<Vec<Case>> {
     let manifest: Value = serde_json::from_slice(&read("cases.json")?)?;
     let list = manifest["cases"].as_array().ok_or("cases.json: expected a list `cases`")?;
     let files: BTreeSet<&str> = list.iter().filter_map(|case| case["file"].as_str()).collect();
@@ -138,7 +142,7 @@ impl Case {
         }
     }
 
-    fn expected(&self, name: &str) -> Option<&ArrayD<f64>> {
+    pub(crate) fn expected(&self, name: &str) -> Option<&ArrayD<f64>> {
         match self.tensors.get(name) {
             Some(Stored::Double(tensor)) => Some(tensor),
             _ => None,
@@ -263,25 +267,31 @@ pub(crate) struct Report {
 
 /// Runs the cases of the chosen ops.
 pub(crate) fn run(cases: &[Case], ctx: &Context, only: Option<&[String]>) -> Report {
+    pollster::block_on(run_async(cases.iter().filter(|case| only.is_none_or(|ops| ops.contains(&case.op))), ctx))
+}
+
+/// Runs these cases where nothing may block.
+pub(crate) async fn run_async(cases: impl Iterator<Item = &Case>, ctx: &Context) -> Report {
     let mut report = Report::default();
-    for case in cases.iter().filter(|case| only.is_none_or(|ops| ops.contains(&case.op))) {
-        if let Err(reason) = run_case(case, ctx, &mut report) {
+    for case in cases {
+        if let Err(reason) = run_case(case, ctx, &mut report).await {
             report.failures.push((case.id.clone(), reason));
         }
     }
     report
 }
 
-fn run_case(case: &Case, ctx: &Context, report: &mut Report) -> std::result::Result<(), String> {
+async fn run_case(case: &Case, ctx: &Context, report: &mut Report) -> std::result::Result<(), String> {
     let key = |part| (case.op.clone(), part);
     let Some(info) = LOSSES.iter().find(|info| info.name == case.op) else {
         report.parts.entry(key("loss")).or_default().failed += 1;
         return Err("this loss is not there".into());
     };
-    let outcome = (|| {
-        let inputs = case.inputs().expect("every case has input and target");
-        case.loss(info)?.evaluate(ctx, &inputs.view().wants(case.want()))
-    })();
+    let inputs = case.inputs().expect("every case has input and target");
+    let outcome = match case.loss(info) {
+        Ok(loss) => loss.evaluate_async(ctx, &inputs.view().wants(case.want())).await,
+        Err(error) => Err(error),
+    };
     if case.is_error {
         let part = report.parts.entry(key("errors")).or_default();
         part.cases += 1;
