@@ -1,15 +1,12 @@
-//! Every module of every plan, as files.
+//! Every module of every plan, and every program that is made of one: an entry point with values of the constants.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::path::Path;
 
 use deeploss::internals::{Dispatch, Kernel, Layout, Part};
 use deeploss::{Dtype, Loss, LossInfo, Plan, Problem, RowStrategy, Want};
-use deeploss_wgsl::calls::{REDUCTIONS, WANTS, shape_text, target_kind, variants};
-use deeploss_wgsl::devices::{DEVICES, Device};
-use serde_json::{Value, json};
 
+use crate::calls::{REDUCTIONS, WANTS, shape_text, target_kind, variants};
+use crate::devices::DEVICES;
 use crate::module;
 
 /// Threads and groups, wide and single accesses, one partial sum and several, classes not last, an empty batch.
@@ -35,81 +32,62 @@ const FORCED: &[RowStrategy] = &[
     RowStrategy::Split { lanes: 256, parts: 2 },
 ];
 
-/// Writes them, and what they are given; how many modules and kernels there are.
-pub(crate) fn write(folder: &Path, losses: &[&'static LossInfo], web: bool) -> Result<(usize, usize), String> {
-    let found = collect(losses, web)?;
-    let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
-    fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
-    for module in &found.modules {
-        let path = folder.join(&module.file);
-        fs::write(&path, &module.text).map_err(|e| failed(&path, e))?;
-    }
-    let path = folder.join("manifest.json");
-    fs::write(&path, manifest(&found)).map_err(|e| failed(&path, e))?;
-    Ok((found.modules.len(), found.given.len()))
+/// A linked module.
+#[derive(Debug)]
+pub struct Module {
+    /// What it computes, and a number that changes with the text: `cross_entropy.rows-85944171f73967e8`.
+    pub name: String,
+    /// For a browser, with the directive that naga does not know.
+    pub text: String,
+    /// The files that it is linked from.
+    pub parts: Vec<Part>,
+    /// What is compiled from it.
+    pub programs: Vec<Program>,
 }
 
-/// JSON with a line for each kernel: there are tens of thousands.
-fn manifest(found: &Found) -> String {
-    let module = |module: &Module| {
-        let parts: Vec<&str> = module.parts.iter().map(|part| part.name).collect();
-        let (file, parts) = (json!(module.file), json!(parts));
-        format!("{{\"file\": {file}, \"parts\": {parts}, \"kernels\": [\n{}\n]}}", joined(&module.kernels))
-    };
-    let modules: Vec<String> = found.modules.iter().map(module).collect();
-    format!("{{\"web\": {}, \"modules\": [\n{}\n]}}\n", found.web, joined(&modules))
+/// What a driver compiles of a module.
+#[derive(Debug)]
+pub struct Program {
+    /// Entry point, constants and bindings.
+    pub kernel: Kernel,
+    /// Bytes of the uniform buffer, binding 0.
+    pub uniform_bytes: usize,
+    /// One call that runs it.
+    pub call: Call,
 }
 
-fn joined(items: &[impl ToString]) -> String {
-    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",\n")
+/// One call that runs a program.
+#[derive(Debug)]
+pub struct Call {
+    /// The loss, by its name in the table.
+    pub loss: &'static str,
+    /// Which of its variants for this shape.
+    pub variant: usize,
+    /// The loss with its options.
+    pub options: String,
+    /// Shape of the input.
+    pub shape: String,
+    /// How rows are mapped to invocations.
+    pub strategy: String,
+    /// The device that the call was planned for.
+    pub facts: &'static str,
+    /// Workgroups.
+    pub grid: [u32; 2],
 }
 
-struct Module {
-    file: String,
-    text: String,
-    parts: Vec<Part>,
-    kernels: Vec<Value>,
-}
-
-/// What was found, in the order of the table of losses.
-struct Found {
-    web: bool,
-    modules: Vec<Module>,
-    places: HashMap<Vec<Part>, usize>,
-    kernels: HashSet<Kernel>,
-    given: HashSet<String>,
-}
-
-fn collect(losses: &[&'static LossInfo], web: bool) -> Result<Found, String> {
-    let mut found =
-        Found { web, modules: Vec::new(), places: HashMap::new(), kernels: HashSet::new(), given: HashSet::new() };
+/// The modules of these losses, in the order of the table; for `web`, of devices that a browser may have, as it takes them.
+///
+/// `every`: 1 for all of them, which takes minutes. Else each call is planned for every so many pairs of device and strategy,
+/// beginning with another one each time: with a prime number, calls that are alike meet all pairs in turn.
+///
+/// # Errors
+/// Which call its own loss refuses.
+pub fn collect(losses: &[&'static LossInfo], web: bool, every: usize) -> Result<Vec<Module>, String> {
+    let mut found = Found { web, every, ..Found::default() };
     for info in losses {
-        for shape in SHAPES {
-            for (number, loss) in variants(info, shape).iter().enumerate() {
-                for (_, reduction) in REDUCTIONS {
-                    let loss = loss.with_reduction(*reduction);
-                    for problem in problems(&*loss, shape) {
-                        found.add(&*loss, number, &problem)?;
-                    }
-                }
-            }
-            // How tensors are stored is the same to every variant.
-            if let Some(loss) = variants(info, shape).first() {
-                let base = Problem::new(shape, target_kind(&**loss));
-                let sums = broadcast(&base);
-                let storages = [(base, STORAGES), (sums.clone(), STORAGES), (sums, STORAGES_OF_SUMS)];
-                for (problem, storages) in storages {
-                    let each = storages.iter().flat_map(|&[input, grad]| {
-                        most(&**loss, &problem).map(|problem| problem.input_dtype(input).grad_dtype(grad))
-                    });
-                    for problem in each.filter(|problem| loss.lower(problem).is_ok()) {
-                        found.add(&**loss, 0, &problem)?;
-                    }
-                }
-            }
-        }
+        found.add_loss(info)?;
     }
-    Ok(found)
+    Ok(found.modules)
 }
 
 /// The outputs that the loss has for a problem, one by one.
@@ -154,25 +132,43 @@ fn problems(loss: &dyn Loss, shape: &[usize]) -> Vec<Problem> {
     all
 }
 
+/// What tells one program from another: the module's number, the entry, its constants, and the bytes of its uniforms.
+type Identity = (usize, &'static str, Vec<(&'static str, u32)>, usize);
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    web: bool,
+    every: usize,
+    calls: usize,
+    modules: Vec<Module>,
+    places: HashMap<Vec<Part>, usize>,
+    kernels: HashSet<Kernel>,
+    programs: HashSet<Identity>,
+}
+
 impl Found {
-    /// Adds the kernels of one call on every device, with every strategy.
-    fn add(&mut self, loss: &dyn Loss, variant: usize, problem: &Problem) -> Result<(), String> {
-        let lowered = loss.lower(problem).map_err(|e| e.to_string())?;
-        // Elements are not mapped in different ways.
-        let forced = if matches!(lowered.layout, Layout::Rows(_)) { FORCED } else { &[] };
-        let web = self.web;
-        for device in DEVICES.iter().filter(|device| device.is_web() || !web) {
-            let facts = device.facts();
-            for strategy in [None].into_iter().chain(forced.iter().copied().map(Some)) {
-                let plan = match Plan::new(&lowered, problem, &facts, strategy) {
-                    Ok(plan) => plan,
-                    // Not every strategy runs everywhere, and not every call fits the smallest device.
-                    Err(_) => continue,
-                };
-                for dispatch in plan.dispatches() {
-                    if self.kernels.insert(dispatch.kernel) {
-                        let call = call(loss, variant, problem, device, &plan, dispatch.grid);
-                        self.add_kernel(dispatch, call);
+    fn add_loss(&mut self, info: &LossInfo) -> Result<(), String> {
+        for shape in SHAPES {
+            for (number, loss) in variants(info, shape).iter().enumerate() {
+                for (_, reduction) in REDUCTIONS {
+                    let loss = loss.with_reduction(*reduction);
+                    for problem in problems(&*loss, shape) {
+                        self.add(&*loss, number, &problem)?;
+                    }
+                }
+            }
+            // How tensors are stored is the same to every variant.
+            if let Some(loss) = variants(info, shape).first() {
+                let base = Problem::new(shape, target_kind(&**loss));
+                let sums = broadcast(&base);
+                let storages = [(base, STORAGES), (sums.clone(), STORAGES), (sums, STORAGES_OF_SUMS)];
+                for (problem, storages) in storages {
+                    let each = storages.iter().flat_map(|&[input, grad]| {
+                        most(&**loss, &problem).map(|problem| problem.input_dtype(input).grad_dtype(grad))
+                    });
+                    for problem in each.filter(|problem| loss.lower(problem).is_ok()) {
+                        self.add(&**loss, 0, &problem)?;
                     }
                 }
             }
@@ -180,33 +176,52 @@ impl Found {
         Ok(())
     }
 
-    fn add_kernel(&mut self, dispatch: &Dispatch, call: Value) {
-        let (kernel, next) = (&dispatch.kernel, self.modules.len());
+    /// Adds the kernels of one call on every device, with every strategy.
+    fn add(&mut self, loss: &dyn Loss, variant: usize, problem: &Problem) -> Result<(), String> {
+        let lowered = loss.lower(problem).map_err(|e| e.to_string())?;
+        // Elements are not mapped in different ways.
+        let forced = if matches!(lowered.layout, Layout::Rows(_)) { FORCED } else { &[] };
+        let devices = DEVICES.iter().filter(|device| device.is_web() || !self.web);
+        let strategies = || [None].into_iter().chain(forced.iter().copied().map(Some));
+        let pairs = devices.flat_map(|device| {
+            let facts = device.facts();
+            strategies().map(move |strategy| (device, facts.clone(), strategy))
+        });
+        self.calls += 1;
+        let first = self.calls % self.every;
+        for (device, facts, strategy) in pairs.skip(first).step_by(self.every).collect::<Vec<_>>() {
+            // Not every strategy runs everywhere, and not every call fits the smallest device.
+            let Ok(plan) = Plan::new(&lowered, problem, &facts, strategy) else { continue };
+            for dispatch in plan.dispatches() {
+                if self.kernels.insert(dispatch.kernel) {
+                    self.add_program(dispatch, || Call {
+                        loss: loss.info().name,
+                        variant,
+                        options: format!("{loss:?}"),
+                        shape: shape_text(problem.shape()),
+                        strategy: plan.strategy().to_string(),
+                        facts: device.name,
+                        grid: dispatch.grid,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_program(&mut self, dispatch: &Dispatch, call: impl FnOnce() -> Call) {
+        let (kernel, next) = (dispatch.kernel, self.modules.len());
         let parts = kernel.parts();
         let place = *self.places.entry(parts.clone()).or_insert(next);
         if place == next {
-            let text = module::text(kernel, self.web);
-            let file = format!("{}-{}.wgsl", module::name(kernel), module::hash(&text));
-            self.modules.push(Module { file, text, parts, kernels: Vec::new() });
+            let text = module::text(&kernel, self.web);
+            let name = format!("{}-{}", module::name(&kernel), module::hash(&text));
+            self.modules.push(Module { name, text, parts, programs: Vec::new() });
         }
-        let mut given = module::given(dispatch);
+        let uniform_bytes = dispatch.uniforms.len();
         // Some kernels differ in what changes neither text nor constants.
-        if self.given.insert(format!("{place} {given}")) {
-            given["call"] = call;
-            self.modules[place].kernels.push(given);
+        if self.programs.insert((place, kernel.entry(), kernel.constants(), uniform_bytes)) {
+            self.modules[place].programs.push(Program { kernel, uniform_bytes, call: call() });
         }
     }
-}
-
-/// One call that runs a kernel.
-fn call(loss: &dyn Loss, variant: usize, problem: &Problem, device: &Device, plan: &Plan, [x, y]: [u32; 2]) -> Value {
-    json!({
-        "loss": loss.info().name,
-        "variant": variant,
-        "options": format!("{loss:?}"),
-        "shape": shape_text(problem.shape()),
-        "strategy": plan.strategy().to_string(),
-        "facts": device.name,
-        "grid": [x, y],
-    })
 }

@@ -1,19 +1,20 @@
 //! `cargo xtask wgsl`: the linked WGSL modules of a call, or of every call, for people to read and for other compilers to check.
 //! No device is needed.
 
-mod all;
 mod args;
-mod module;
+mod manifest;
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use args::{Args, Call, USAGE};
 use deeploss::internals::{Dispatch, Part};
-use deeploss::{LOSSES, Loss, Plan, Problem};
+use deeploss::{LOSSES, Loss, LossInfo, Plan, Problem};
 use deeploss_wgsl::calls::{DTYPES, REDUCTIONS, name_of, shape_text, target_kind, variants, want_text};
 use deeploss_wgsl::devices::DEVICES;
+use deeploss_wgsl::{all, module};
 
 fn main() -> ExitCode {
     let args = match Args::parse(std::env::args().skip(1)) {
@@ -26,8 +27,7 @@ fn main() -> ExitCode {
     let outcome = match args {
         Args::Help => Ok(USAGE.to_owned()),
         Args::List => Ok(list()),
-        Args::All { folder, losses, web } => all::write(&folder, &losses, web)
-            .map(|(modules, kernels)| format!("{modules} modules of {kernels} kernels in {}\n", folder.display())),
+        Args::All { folder, losses, web } => write_all(&folder, &losses, web),
         Args::Call { call, dispatch, web } => modules(&call, dispatch, web),
     };
     match outcome {
@@ -52,6 +52,13 @@ fn list() -> String {
     lines.push("\ndevices of --facts".into());
     lines.extend(DEVICES.iter().map(|device| format!("  {:9} {}", device.name, device.about)));
     lines.join("\n") + "\n"
+}
+
+fn write_all(folder: &Path, losses: &[&'static LossInfo], web: bool) -> Result<String, String> {
+    let modules = all::collect(losses, web, 1)?;
+    manifest::write(folder, &modules, web)?;
+    let programs: usize = modules.iter().map(|module| module.programs.len()).sum();
+    Ok(format!("{} modules of {programs} kernels in {}\n", modules.len(), folder.display()))
 }
 
 /// The dispatches of one call, or one of them, each as its module.
@@ -108,7 +115,7 @@ fn head(call: &Call, loss: &dyn Loss, plan: &Plan, dispatch: &Dispatch) -> Strin
         let range = bind.map_or_else(String::new, |bind| {
             format!(", bytes {}..{} of {}", bind.offset, bind.offset + bind.size, bind.tensor.name())
         });
-        let access = module::access(binding.written);
+        let access = manifest::access(binding.written);
         lines.push(format!("binding {:2} {} ({access}), stride {}{range}", binding.slot, binding.name, binding.stride));
     }
     lines.push(format!("parts      {}", parts.join(" ")));

@@ -1,10 +1,10 @@
-//! One linked module, and what a kernel of it is given.
+//! One linked module.
 
-use deeploss::internals::{Dispatch, Kernel};
-use serde_json::{Value, json};
+use deeploss::internals::Kernel;
 
 /// The text of a kernel's module; for a browser, with the directive that naga does not know.
-pub(crate) fn text(kernel: &Kernel, web: bool) -> String {
+#[must_use]
+pub fn text(kernel: &Kernel, web: bool) -> String {
     let module = kernel.wgsl();
     if web && uses_subgroups(&module) && !module.contains("enable subgroups;") {
         format!("enable subgroups;\n{module}")
@@ -23,7 +23,8 @@ fn uses_subgroups(module: &str) -> bool {
 }
 
 /// A short name that changes with the text: FNV-1a.
-pub(crate) fn hash(text: &str) -> String {
+#[must_use]
+pub fn hash(text: &str) -> String {
     let hash = text
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
@@ -31,37 +32,9 @@ pub(crate) fn hash(text: &str) -> String {
 }
 
 /// `cross_entropy.rows` of `deeploss.cross_entropy.rows`.
-pub(crate) fn name(kernel: &Kernel) -> String {
+#[must_use]
+pub fn name(kernel: &Kernel) -> String {
     kernel.label().trim_start_matches("deeploss.").to_owned()
-}
-
-pub(crate) fn access(written: bool) -> &'static str {
-    if written { "read_write" } else { "read" }
-}
-
-/// What a kernel is given, for machines.
-pub(crate) fn given(Dispatch { kernel, uniforms, .. }: &Dispatch) -> Value {
-    let constants: serde_json::Map<_, _> =
-        kernel.constants().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
-    let bindings: Vec<Value> = kernel
-        .bindings()
-        .iter()
-        .map(|binding| {
-            json!({
-                "slot": binding.slot,
-                "name": binding.name,
-                "access": access(binding.written),
-                "stride": binding.stride,
-            })
-        })
-        .collect();
-    json!({
-        "label": kernel.label(),
-        "entry": kernel.entry(),
-        "constants": constants,
-        "uniform_bytes": uniforms.len(),
-        "bindings": bindings,
-    })
 }
 
 #[cfg(test)]
