@@ -23,13 +23,15 @@ const USAGE: &str = "usage: cargo xtask COMMAND [ARGS...]
   bench [ARGS...]        measure throughput; ARGS go to benches/throughput
   wgsl ARGS...           print the WGSL modules that a call runs as, or write those of all calls; ARGS go to xtask/wgsl (--help)
   isa [ARGS...]          compile every kernel for AMD GPUs: registers, spills, occupancy; ARGS go to xtask/isa (--help)
+  web [ARGS...]          build the page of examples/web and serve it; ARGS go to xtask/web (--help)
+  portability [ARGS...]  give the kernels to every compiler and driver that stands in for a GPU's; ARGS go to xtask/portability
   pack DIR               build tests, golden cases and bench into DIR/deeploss-pack.tar.gz, whose run.sh judges this checkout on
                          an x86-64 Linux machine that has a GPU but no toolchain, within five minutes
   help                   print this
 
-On Linux every command but wgsl and pack first looks for a Vulkan driver. Without one, root gets Mesa's software driver by apt-get,
-and everybody else the command to run; `demo` then computes on the CPU, the other commands fail. macOS and Windows have what is
-needed.";
+On Linux every command but wgsl, portability, web and pack first looks for a Vulkan driver. Without one, root gets Mesa's software
+driver by apt-get, and everybody else the command to run; `demo` then computes on the CPU, the other commands fail. macOS and Windows
+have what is needed.";
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         Some("bench") => bench(&rest),
         Some("wgsl") => wgsl(&rest),
         Some("isa") => isa(&rest),
+        Some("web") => web(&rest),
+        Some("portability") => portability(&rest),
         Some("pack") if rest.len() == 1 => pack::pack(Path::new(&rest[0])),
         Some("help" | "-h" | "--help") => {
             println!("{USAGE}");
@@ -137,9 +141,29 @@ fn wgsl(arguments: &[OsString]) -> Result<(), Failure> {
     cargo(&["run", "--quiet", "--package", "deeploss-wgsl", "--"], arguments)
 }
 
+/// In a workspace of its own: what binds wasm to JavaScript is built by nobody else.
+fn web(arguments: &[OsString]) -> Result<(), Failure> {
+    let (manifest, target) = (root().join("xtask/web/Cargo.toml"), root().join("target/web/tool"));
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["run", "--quiet", "--manifest-path"])
+        .arg(manifest)
+        .arg("--target-dir")
+        .arg(target)
+        .arg("--")
+        .args(arguments)
+        .status();
+    let status = status.map_err(|e| format!("cannot run cargo: {e}"))?;
+    if status.success() { Ok(()) } else { Err(Failure::Status(status)) }
+}
+
 fn isa(arguments: &[OsString]) -> Result<(), Failure> {
     driver::ensure_driver(Need::Must)?;
     cargo(&["run", "--quiet", "--release", "--package", "deeploss-isa", "--"], arguments)
+}
+
+/// It looks for drivers itself: each is a target of its own, and here or not.
+fn portability(arguments: &[OsString]) -> Result<(), Failure> {
+    cargo(&["run", "--quiet", "--package", "deeploss-portability", "--"], arguments)
 }
 
 fn driver_unless_on_cpu(arguments: &[OsString]) -> Result<(), Failure> {
