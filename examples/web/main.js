@@ -180,7 +180,6 @@ function paint(theme) {
   button.setAttribute('aria-label', `Colours: ${words}`);
   if (theme === 'auto') delete root.dataset.theme;
   else root.dataset.theme = theme;
-  document.dispatchEvent(new Event('themechange'));
 }
 button.addEventListener('click', () => {
   const names = Object.keys(THEMES);
@@ -188,7 +187,6 @@ button.addEventListener('click', () => {
   try { localStorage.setItem('theme', next); } catch { /* Without storage the choice holds until the page is left. */ }
   paint(next);
 });
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => document.dispatchEvent(new Event('themechange')));
 paint(stored());
 
 addEventListener('hashchange', show);

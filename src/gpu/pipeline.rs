@@ -91,10 +91,11 @@ impl Pipelines {
 
 fn compile(device: &wgpu::Device, kernel: Kernel, uniform_bytes: usize, checks: bool) -> Result<Compiled, Error> {
     let label = kernel.label();
-    let (Made { pipeline, layout }, verdict) =
-        watched(device, &label, || make(device, kernel, &label, uniform_bytes, checks))
-            .map_err(|error| explained(kernel, error))?;
-    Ok(Compiled { pipeline, layout, label, verdict })
+    match watched(device, &label, || make(device, kernel, &label, uniform_bytes, checks)) {
+        Ok((Made { pipeline, layout }, verdict)) => Ok(Compiled { pipeline, layout, label, verdict }),
+        Err(Error::Device { what, source }) => Err(Error::Device { what: explain(kernel, &what), source }),
+        Err(other) => Err(other),
+    }
 }
 
 fn make(device: &wgpu::Device, kernel: Kernel, label: &str, uniform_bytes: usize, checks: bool) -> Made {
@@ -148,13 +149,6 @@ fn create_module(device: &wgpu::Device, kernel: Kernel, label: &str, checks: boo
     // fours and classes of a row, of which a binding holds at most 2^33 bytes, stay a step below 2^32, and so do items, of which
     // `Plan` takes MAX_ITEMS. tests/tuning.rs holds the loops to this form.
     unsafe { device.create_shader_module_trusted(descriptor, runtime) }
-}
-
-fn explained(kernel: Kernel, error: Error) -> Error {
-    match error {
-        Error::Device { what, source } => Error::Device { what: explain(kernel, &what), source },
-        other => other,
-    }
 }
 
 /// A compiler message with the place in the crate's own files beside each `wgsl:line`.

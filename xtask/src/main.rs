@@ -118,12 +118,11 @@ fn soak(arguments: &[OsString]) -> Result<(), Failure> {
     };
     let minutes = minutes.filter(|minutes| *minutes > 0.0).ok_or("soak takes --minutes M, a number")?;
     driver::ensure_driver(Need::Must)?;
-    let status = cargo_command("test")
-        .args(["--test", "deeploss", "--", "properties::", "plans::", "--test-threads", "64", "--nocapture"])
-        .env("DEEPLOSS_SOAK_SECONDS", (60.0 * minutes).to_string())
-        .status()
-        .map_err(|e| format!("cannot run cargo: {e}"))?;
-    if status.success() { Ok(()) } else { Err(Failure::Status(status)) }
+    finish(
+        cargo_command("test")
+            .args(["--test", "deeploss", "--", "properties::", "plans::", "--test-threads", "64", "--nocapture"])
+            .env("DEEPLOSS_SOAK_SECONDS", (60.0 * minutes).to_string()),
+    )
 }
 
 fn conformance(arguments: &[OsString]) -> Result<(), Failure> {
@@ -143,17 +142,8 @@ fn wgsl(arguments: &[OsString]) -> Result<(), Failure> {
 
 /// In a workspace of its own: what binds wasm to JavaScript is built by nobody else.
 fn web(arguments: &[OsString]) -> Result<(), Failure> {
-    let (manifest, target) = (root().join("xtask/web/Cargo.toml"), root().join("target/web/tool"));
-    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["run", "--quiet", "--manifest-path"])
-        .arg(manifest)
-        .arg("--target-dir")
-        .arg(target)
-        .arg("--")
-        .args(arguments)
-        .status();
-    let status = status.map_err(|e| format!("cannot run cargo: {e}"))?;
-    if status.success() { Ok(()) } else { Err(Failure::Status(status)) }
+    let mut command = cargo_at("xtask/web/Cargo.toml", "run");
+    finish(command.arg("--quiet").arg("--target-dir").arg(root().join("target/web/tool")).arg("--").args(arguments))
 }
 
 fn isa(arguments: &[OsString]) -> Result<(), Failure> {
@@ -175,14 +165,22 @@ fn driver_unless_on_cpu(arguments: &[OsString]) -> Result<(), Failure> {
 
 /// Runs cargo on this workspace. The working directory stays the caller's, so that relative paths in `arguments` hold.
 fn cargo(subcommand: &[&str], arguments: &[OsString]) -> Result<(), Failure> {
-    let status = cargo_command(subcommand[0]).args(&subcommand[1..]).args(arguments).status();
-    let status = status.map_err(|e| format!("cannot run cargo: {e}"))?;
+    finish(cargo_command(subcommand[0]).args(&subcommand[1..]).args(arguments))
+}
+
+fn finish(cargo: &mut Command) -> Result<(), Failure> {
+    let status = cargo.status().map_err(|e| format!("cannot run cargo: {e}"))?;
     if status.success() { Ok(()) } else { Err(Failure::Status(status)) }
 }
 
 fn cargo_command(subcommand: &str) -> Command {
+    cargo_at("Cargo.toml", subcommand)
+}
+
+/// Cargo on the workspace with this manifest.
+fn cargo_at(manifest: &str, subcommand: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.arg(subcommand).arg("--manifest-path").arg(root().join("Cargo.toml"));
+    command.arg(subcommand).arg("--manifest-path").arg(root().join(manifest));
     if let Some(folder) = driver::runtime_folder() {
         command.env("XDG_RUNTIME_DIR", folder);
     }

@@ -100,6 +100,76 @@ for (const chapter of chapters.filter((name) => only.length === 0 || only.includ
   if (figures.length > 0) console.log(`  ${chapter.padEnd(24)} ${String(figures.length).padStart(2)} figures, ${String(moved).padStart(3)} controls, ${Date.now() - begun} ms`);
 }
 
+if (only.length === 0 || only.includes('race')) await race();
+if (only.length === 0 || only.includes('head')) await head();
+
+/** Steps, pause and reset of the race; every option changes how it goes, and the same choice goes the same way. */
+async function race() {
+  const begun = Date.now();
+  await page.evaluate(() => { location.hash = 'race'; });
+  const data = (name) => page.$eval('#race', (section, key) => section.dataset[key], name);
+  const until = (states, steps = 0) => page.waitForFunction(([names, least]) => {
+    const { state, steps: done } = document.querySelector('#race').dataset;
+    return state === 'refused' || (names.includes(state) && Number(done) >= least);
+  }, [states, steps], { timeout: 300_000, polling: 20 });
+  const shown = () => page.$eval('#race table', (table) => table.innerText);
+  const five = async () => {
+    await page.click('.race .restart');
+    await page.waitForFunction(() => document.querySelector('#race').dataset.steps === '0', null, { timeout: 300_000, polling: 20 });
+    for (let step = 1; step <= 5; step += 1) {
+      await page.click('.race .step');
+      await until(['paused'], step);
+    }
+    return shown();
+  };
+  await until(['ready']);
+  const first = await five();
+  if ((await five()) !== first) fault('race: the same race goes another way');
+  await page.$eval('#race details', (details) => { details.open = true; });
+  let [before, count] = [first, 0];
+  for (const slider of await page.$$('#race details [data-option] [role=slider]')) {
+    const name = await slider.getAttribute('aria-label');
+    await slider.focus();
+    for (const key of ['ArrowRight', 'ArrowRight', 'ArrowRight', 'ArrowRight']) await page.keyboard.press(key);
+    const after = await five();
+    if (after === before) fault(`race: nothing moves with ${name}`);
+    [before, count] = [after, count + 1];
+  }
+  if (count < 4) fault(`race: only ${count} options`);
+  await page.click('.race .play');
+  await until(['running', 'finished'], 25);
+  if ((await data('state')) === 'running') await page.click('.race .play');
+  await until(['paused', 'finished']);
+  const [paused, figures] = [await data('steps'), await shown()];
+  if (figures === before) fault('race: the figures stand still');
+  await page.waitForTimeout(300);
+  if ((await data('steps')) !== paused) fault('race: it goes on after a pause');
+  if ((await data('state')) === 'refused') fault('race: refused');
+  console.log(`  ${'race'.padEnd(24)} ${paused} steps, ${count} controls, ${Date.now() - begun} ms`);
+}
+
+/** The head: another temperature and other rows are looked at anew, and times arrive. */
+async function head() {
+  const begun = Date.now();
+  await page.evaluate(() => { location.hash = 'head'; });
+  const looked = (least) => page.waitForFunction((most) => Number(document.querySelector('#head').dataset.looks) >= most, least, { timeout: 300_000, polling: 20 });
+  const data = (name) => page.$eval('#head', (section, key) => section.dataset[key], name);
+  await looked(1);
+  let looks = Number(await data('looks'));
+  const loss = await data('loss');
+  await page.focus('#head [role=slider]');
+  await page.keyboard.press('ArrowRight');
+  await looked(looks + 1);
+  if ((await data('loss')) === loss) fault('head: the temperature changes nothing');
+  // Other rows hold the same values in another order: the same loss, looked at anew.
+  looks = Number(await data('looks'));
+  await page.locator('#head input[name=head-rows]').nth(1).focus();
+  await page.keyboard.press('Space');
+  await looked(looks + 1);
+  await page.waitForFunction(() => Number(document.querySelector('#head').dataset.fused) > 0 && Number(document.querySelector('#head').dataset.copy) > 0, null, { timeout: 300_000, polling: 50 });
+  console.log(`  ${'head'.padEnd(24)} ${await data('looks')} looks, ${Date.now() - begun} ms`);
+}
+
 /**
  * The worked example, then every control if `all`: each must move something that is computed. On a software GPU, which compiles for long,
  * the first figure of a chapter stands for the others' controls.

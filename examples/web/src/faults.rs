@@ -4,6 +4,8 @@
 use deeploss::ndarray::array;
 use deeploss::{Buffers, Context, CrossEntropy, Error, Evaluate, Prepared, Problem, Tensors, wgpu};
 
+use crate::readback::arrived;
+
 /// What did not end as it should, a line each.
 pub async fn faults() -> Vec<String> {
     let mut report = Vec::new();
@@ -89,10 +91,7 @@ async fn read(ctx: &Context, prepared: &Prepared) -> Result<Vec<Vec<u8>>, Error>
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     let readback = prepared.read(&mut encoder, &[])?;
     queue.submit([encoder.finish()]);
-    #[cfg(not(target_arch = "wasm32"))]
-    return readback.wait();
-    #[cfg(target_arch = "wasm32")]
-    readback.resolve().await
+    arrived(readback).await
 }
 
 fn is_device<T>(got: &Result<T, Error>) -> bool {

@@ -1,4 +1,4 @@
-//! What comes back from the GPU to the race and the head.
+//! What comes back from the GPU.
 
 use deeploss::{Error, Readback};
 

@@ -186,7 +186,15 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     if arguments.write {
         let path = root().join("shaders/PORTABILITY.md");
         let left_out: Vec<&str> = TARGETS.iter().filter(|target| !asked(target)).map(|target| target.name()).collect();
-        report::write(&path, &columns, &left_out, &today()).map_err(|e| format!("{}: {e}", path.display()))?;
+        let mut extent = format!("As of {}.", today());
+        if arguments.step > 1 {
+            extent +=
+                &format!(" Targets that execute took one in {} of their programs and of the cases.", arguments.step);
+        }
+        if !left_out.is_empty() {
+            extent += &format!(" Left out: {}.", left_out.join(", "));
+        }
+        report::write(&path, &columns, &extent).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     let (here, missing): (Vec<&Column>, Vec<&Column>) = columns.iter().partition(|column| column.is_here());
     let asked_for = !arguments.only.is_empty();

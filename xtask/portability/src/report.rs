@@ -188,16 +188,17 @@ const BEGIN: &str = "<!-- cargo xtask portability --write: begin -->\n";
 const END: &str = "<!-- cargo xtask portability --write: end -->\n";
 
 /// Replaces what stands between the markers of a file.
-pub(crate) fn write(path: &Path, columns: &[Column], left_out: &[&str], date: &str) -> io::Result<()> {
+pub(crate) fn write(path: &Path, columns: &[Column], extent: &str) -> io::Result<()> {
     let old = fs::read_to_string(path)?;
     let parts = old.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
     let (before, after) = parts.ok_or_else(|| io::Error::other(format!("has no lines {BEGIN}{END}")))?;
-    fs::write(path, format!("{before}{BEGIN}\n{}\n{END}{after}", markdown(columns, left_out, date)))
+    fs::write(path, format!("{before}{BEGIN}\n{}\n{END}{after}", markdown(columns, extent)))
 }
 
-fn markdown(columns: &[Column], left_out: &[&str], date: &str) -> String {
+/// `extent`: when, and what of it.
+fn markdown(columns: &[Column], extent: &str) -> String {
     let mut text = format!(
-        "As of {date}. Seconds are of the CPU, for one program.\n\n\
+        "{extent} Seconds are of the CPU, for one program.\n\n\
          | target | what it stands for | version | programs | cases | median, worst, goal |\n|---|---|---|---|---|---|\n"
     );
     for column in columns {
@@ -216,9 +217,6 @@ fn markdown(columns: &[Column], left_out: &[&str], date: &str) -> String {
         let version = column.version.as_deref().unwrap_or("not here");
         let (programs, cases) = (tried(Kind::Program, "refused"), tried(Kind::Case, "wrong"));
         let _ = writeln!(text, "| {} | {} | {version} | {programs} | {cases} | {times} |", column.name, column.about);
-    }
-    if !left_out.is_empty() {
-        let _ = writeln!(text, "\nLeft out of this run: {}.", left_out.join(", "));
     }
     text.push('\n');
     for (number, cells) in matrix(columns).iter().enumerate() {
@@ -273,7 +271,7 @@ mod tests {
         assert!(!refused.is_fine());
         assert_eq!(cell(&refused, "nll_loss"), "1 of 2 REFUSED, 2.00 s");
         assert!(refused.summary().contains("error X1: no"));
-        assert!(markdown(&[refused], &[], "today").contains("2, 1 refused"));
+        assert!(markdown(&[refused], "today").contains("2, 1 refused"));
     }
 
     #[test]
