@@ -80,7 +80,7 @@ pub enum Error {
         /// Why it is needed, and what to do.
         why: &'static str,
     },
-    /// A GPU buffer that cannot serve: offset, size or usage.
+    /// A GPU buffer that cannot serve: offset, size, usage, or an overlap.
     #[error("{argument}: the buffer needs {expected}, got {got}")]
     Buffer {
         /// Name of the tensor.

@@ -34,7 +34,7 @@
 //!
 //! [`Evaluate::prepare`] once for a [`Problem`], then [`Prepared::record`] at every step: it adds dispatches to the
 //! caller's encoder, and never submits, polls, blocks or reads back. [`Prepared::bind`] makes even that free of
-//! allocations for buffers that stay.
+//! allocations for buffers that stay. All tensors may be ranges of one buffer.
 //!
 //! ```no_run
 //! use deeploss::{Buffers, Context, CrossEntropy, Evaluate, Problem, wgpu};
@@ -181,7 +181,7 @@ pub mod internals {
     pub use crate::tensors::{OwnedTarget, OwnedTensors};
     pub use crate::wgsl::bindings::Binding;
     pub use crate::wgsl::variant::*;
-    pub use crate::wgsl::{Flags, Part};
+    pub use crate::wgsl::{Access, Flags, Part};
 }
 
 /// The README's code compiles and runs.

@@ -26,6 +26,7 @@ mod prove;
 mod resident;
 mod rows;
 mod shaders;
+mod shared;
 mod storage;
 mod strategies;
 mod sums;

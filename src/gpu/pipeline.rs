@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::faults::{Verdict, watched};
 use crate::error::Error;
-use crate::wgsl::locate;
 use crate::wgsl::variant::Kernel;
+use crate::wgsl::{Access, locate};
 
 /// Pipelines that a device keeps at most: more than a program has kernels, and some gigabytes less than a test suite compiles.
 const MOST: usize = 1024;
@@ -17,20 +17,29 @@ pub(crate) struct Pipelines(Mutex<Cache>);
 
 #[derive(Debug, Default)]
 struct Cache {
-    /// By kernel and runtime checks; with each, when it was last asked for.
-    pipelines: HashMap<(Kernel, bool), (Arc<Compiled>, u64)>,
+    /// With each, when it was last asked for.
+    pipelines: HashMap<Key, (Arc<Compiled>, u64)>,
     clock: u64,
 }
 
+/// What tells one pipeline from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) kernel: Kernel,
+    pub(crate) access: Access,
+    /// wgpu's runtime checks.
+    pub(crate) checks: bool,
+}
+
 impl Cache {
-    fn find(&mut self, key: (Kernel, bool)) -> Option<Arc<Compiled>> {
+    fn find(&mut self, key: Key) -> Option<Arc<Compiled>> {
         self.clock += 1;
         let (found, last) = self.pipelines.get_mut(&key)?;
         *last = self.clock;
         Some(found.clone())
     }
 
-    fn insert(&mut self, key: (Kernel, bool), compiled: Arc<Compiled>) {
+    fn insert(&mut self, key: Key, compiled: Arc<Compiled>) {
         if self.pipelines.len() >= MOST
             && let Some(oldest) = self.pipelines.iter().min_by_key(|(_, (_, last))| *last).map(|(key, _)| *key)
         {
@@ -45,6 +54,7 @@ pub(crate) struct Compiled {
     pub(crate) pipeline: wgpu::ComputePipeline,
     pub(crate) layout: wgpu::BindGroupLayout,
     pub(crate) label: String,
+    pub(crate) access: Access,
     pub(crate) verdict: Verdict,
 }
 
@@ -66,20 +76,13 @@ impl Pipelines {
     }
 
     /// The pipeline of a kernel whose uniform buffer has this many bytes; compiled now if it was not before.
-    pub(crate) fn get(
-        &self,
-        device: &wgpu::Device,
-        kernel: Kernel,
-        uniform_bytes: usize,
-        checks: bool,
-    ) -> Result<Arc<Compiled>, Error> {
+    pub(crate) fn get(&self, device: &wgpu::Device, key: Key, uniform_bytes: usize) -> Result<Arc<Compiled>, Error> {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (kernel, checks);
         if let Some(found) = lock().find(key) {
             return Ok(found);
         }
         // Not under the lock: other threads need not wait. Where two compile the same, the first one stays.
-        let compiled = Arc::new(compile(device, kernel, uniform_bytes, checks)?);
+        let compiled = Arc::new(compile(device, key, uniform_bytes)?);
         let mut cache = lock();
         if let Some(found) = cache.find(key) {
             return Ok(found);
@@ -89,17 +92,20 @@ impl Pipelines {
     }
 }
 
-fn compile(device: &wgpu::Device, kernel: Kernel, uniform_bytes: usize, checks: bool) -> Result<Compiled, Error> {
-    let label = kernel.label();
-    match watched(device, &label, || make(device, kernel, &label, uniform_bytes, checks)) {
-        Ok((Made { pipeline, layout }, verdict)) => Ok(Compiled { pipeline, layout, label, verdict }),
-        Err(Error::Device { what, source }) => Err(Error::Device { what: explain(kernel, &what), source }),
+fn compile(device: &wgpu::Device, key: Key, uniform_bytes: usize) -> Result<Compiled, Error> {
+    let label = key.kernel.label();
+    match watched(device, &label, || make(device, key, &label, uniform_bytes)) {
+        Ok((Made { pipeline, layout }, verdict)) => {
+            Ok(Compiled { pipeline, layout, label, access: key.access, verdict })
+        }
+        Err(Error::Device { what, source }) => Err(Error::Device { what: explain(key.kernel, &what), source }),
         Err(other) => Err(other),
     }
 }
 
-fn make(device: &wgpu::Device, kernel: Kernel, label: &str, uniform_bytes: usize, checks: bool) -> Made {
-    let module = create_module(device, kernel, label, checks);
+fn make(device: &wgpu::Device, key: Key, label: &str, uniform_bytes: usize) -> Made {
+    let module = create_module(device, key, label);
+    let Key { kernel, access, .. } = key;
     let entry = |binding, ty, size| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
@@ -108,7 +114,8 @@ fn make(device: &wgpu::Device, kernel: Kernel, label: &str, uniform_bytes: usize
     };
     let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, uniform_bytes as u64)];
     entries.extend(kernel.bindings().iter().map(|binding| {
-        entry(binding.slot, wgpu::BufferBindingType::Storage { read_only: !binding.written }, binding.stride)
+        let read_only = !binding.written && access == Access::ReadOnly;
+        entry(binding.slot, wgpu::BufferBindingType::Storage { read_only }, binding.stride)
     }));
     let layout =
         device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries });
@@ -136,10 +143,10 @@ fn make(device: &wgpu::Device, kernel: Kernel, label: &str, uniform_bytes: usize
 
 /// With wgpu's runtime checks, or without the counters that it adds to every loop so that none is endless. Bounds and divisions stay
 /// checked either way: that an index is in bounds is known to the plan rather than to the shader.
-fn create_module(device: &wgpu::Device, kernel: Kernel, label: &str, checks: bool) -> wgpu::ShaderModule {
-    let descriptor =
-        wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(kernel.wgsl().into()) };
-    if checks {
+fn create_module(device: &wgpu::Device, key: Key, label: &str) -> wgpu::ShaderModule {
+    let text = key.kernel.wgsl_with(key.access);
+    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(text.into()) };
+    if key.checks {
         return device.create_shader_module(descriptor);
     }
     let runtime = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };

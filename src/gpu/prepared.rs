@@ -1,16 +1,17 @@
 //! A planned call on a device: made once, recorded every step.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::Gpu;
 use super::faults::{Verdict, checked, watched};
-use super::pipeline::Compiled;
+use super::pipeline::{Compiled, Key};
 use super::readback::{Readback, size_of_range};
 use crate::error::Error;
 use crate::lowered::{Lowered, WeightSource};
 use crate::plan::tensor_id::caller_tensors;
-use crate::plan::{Bind, Plan, STATUS_AT, STATUS_WORDS, TensorId};
+use crate::plan::{Bind, Dispatch, Plan, STATUS_AT, STATUS_WORDS, TensorId};
+use crate::wgsl::Access;
 
 macro_rules! buffers {
     ($($variant:ident $field:ident $doc:literal,)*) => {
@@ -19,7 +20,10 @@ macro_rules! buffers {
         /// [`Problem`](crate::Problem) and the loss.
         ///
         /// A range must start at a multiple of the device's `min_storage_buffer_offset_alignment`; its buffer needs
-        /// `BufferUsages::STORAGE`. Outputs must not overlap inputs.
+        /// `BufferUsages::STORAGE`. Tensors may share a buffer, as those of an allocator's page do, in ranges that do not overlap. (Those of
+        /// inputs may, unless an output shares a buffer with one.) Where an output shares one with an input, kernels that bind all buffers
+        /// for writing are compiled at the first [`Prepared::bind`]; they read without the caches that some devices have for what nobody
+        /// writes.
         #[derive(Debug, Clone, Default)]
         pub struct Buffers<'a> {
             $(#[doc = $doc] pub $field: Option<wgpu::BufferBinding<'a>>,)*
@@ -53,6 +57,9 @@ pub struct Prepared {
     gpu: Arc<Gpu>,
     plan: Arc<Plan>,
     pipelines: Arc<[Arc<Compiled>]>,
+    /// One per dispatch: those for [`Access::Shared`], once a call has needed them.
+    shared: Box<[OnceLock<Arc<Compiled>>]>,
+    checks: bool,
     uniforms: wgpu::Buffer,
     uniform_stride: u64,
     /// Scratch, and weights that came from the host.
@@ -80,17 +87,26 @@ pub struct Bound {
 impl Prepared {
     pub(crate) fn new(gpu: &Arc<Gpu>, checks: bool, lowered: &Lowered, plan: Plan) -> Result<Self, Error> {
         log::debug!("deeploss prepared a call:\n{plan}");
-        let compile = |dispatch: &crate::plan::Dispatch| {
-            gpu.pipelines.get(&gpu.device, dispatch.kernel, dispatch.uniforms.len(), checks)
-        };
-        let pipelines = plan.dispatches().iter().map(compile).collect::<Result<_, _>>()?;
+        let compiled = |dispatch| compile(gpu, dispatch, Access::ReadOnly, checks);
+        let pipelines = plan.dispatches().iter().map(compiled).collect::<Result<_, _>>()?;
+        let shared = plan.dispatches().iter().map(|_| OnceLock::new()).collect();
         let (own, verdict) = watched(&gpu.device, "a prepared call", || {
             let own = Own::new(gpu, lowered, &plan);
             gpu.prepared();
             own
         })?;
         let Own { uniforms, uniform_stride, tensors: own } = own;
-        Ok(Self { gpu: gpu.clone(), plan: Arc::new(plan), pipelines, uniforms, uniform_stride, own, verdict })
+        Ok(Self {
+            gpu: gpu.clone(),
+            plan: Arc::new(plan),
+            pipelines,
+            shared,
+            checks,
+            uniforms,
+            uniform_stride,
+            own,
+            verdict,
+        })
     }
 
     /// What a browser tells of the call after it was prepared. Natively it is known by then.
@@ -106,7 +122,8 @@ impl Prepared {
 
     /// All that a browser may have something to say of.
     fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
-        self.pipelines.iter().map(|compiled| &compiled.verdict).chain([&self.verdict])
+        let shared = self.shared.iter().filter_map(OnceLock::get);
+        self.pipelines.iter().chain(shared).map(|compiled| &compiled.verdict).chain([&self.verdict])
     }
 
     fn own(&self, tensor: TensorId) -> Option<&wgpu::Buffer> {
@@ -140,7 +157,8 @@ impl Prepared {
         Ok(())
     }
 
-    /// Checks the buffers and makes the bind groups once, for buffers that stay the same over many steps.
+    /// Checks the buffers and makes the bind groups once, for buffers that stay the same over many steps. At the first buffer that is
+    /// both read and written it compiles kernels for that: see [`Buffers`].
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Buffer`]: what does not fit; [`Error::Value`] of a tensor that the call was not prepared with;
@@ -160,16 +178,48 @@ impl Prepared {
         for &(tensor, _) in self.plan.sizes().iter().filter(|(tensor, _)| tensor.is_output()) {
             self.check_apart(tensor, buffers)?;
         }
-        let groups = checked(&self.gpu.device, "binding the tensors of a call", || self.groups(buffers))?;
-        Ok(Bound { plan: self.plan.clone(), pipelines: self.pipelines.clone(), groups })
+        let pipelines = self.pipelines(buffers)?;
+        let groups = checked(&self.gpu.device, "binding the tensors of a call", || self.groups(&pipelines, buffers))?;
+        Ok(Bound { plan: self.plan.clone(), pipelines, groups })
+    }
+
+    /// The pipeline of each dispatch, for the access that these buffers need.
+    fn pipelines(&self, buffers: &Buffers<'_>) -> Result<Arc<[Arc<Compiled>]>, Error> {
+        let dispatches = self.plan.dispatches();
+        if !dispatches.iter().any(|dispatch| self.shares(dispatch, buffers)) {
+            return Ok(self.pipelines.clone());
+        }
+        let dispatches = dispatches.iter().zip(self.pipelines.iter()).zip(&self.shared);
+        dispatches
+            .map(|((dispatch, read_only), shared)| {
+                if !self.shares(dispatch, buffers) {
+                    return Ok(read_only.clone());
+                }
+                self.check_reads_apart(dispatch, buffers)?;
+                if let Some(compiled) = shared.get() {
+                    return Ok(compiled.clone());
+                }
+                let compiled = compile(&self.gpu, dispatch, Access::Shared, self.checks)?;
+                Ok(shared.get_or_init(|| compiled).clone())
+            })
+            .collect()
+    }
+
+    /// Whether the dispatch reads a buffer that it writes too. wgpu tracks whole buffers, and refuses one that is bound in both ways.
+    fn shares(&self, dispatch: &Dispatch, buffers: &Buffers<'_>) -> bool {
+        let pages = |written: bool| {
+            let binds = dispatch.binds.iter().filter(move |bind| bind.written == written);
+            binds.filter_map(|bind| Some(buffers.get(bind.tensor)?.buffer))
+        };
+        pages(true).any(|written| pages(false).any(|read| read == written))
     }
 
     /// The bind group of each dispatch.
-    fn groups(&self, buffers: &Buffers<'_>) -> Vec<wgpu::BindGroup> {
+    fn groups(&self, pipelines: &[Arc<Compiled>], buffers: &Buffers<'_>) -> Vec<wgpu::BindGroup> {
         self.plan
             .dispatches()
             .iter()
-            .zip(self.pipelines.iter())
+            .zip(pipelines)
             .enumerate()
             .map(|(index, (dispatch, compiled))| {
                 let uniforms = wgpu::BufferBinding {
@@ -193,28 +243,45 @@ impl Prepared {
             .collect()
     }
 
-    /// wgpu tracks whole buffers: one dispatch cannot read and write the same one. Two outputs may share a buffer, but no bytes.
+    /// What the call writes has no bytes in common with any other tensor.
     fn check_apart(&self, output: TensorId, buffers: &Buffers<'_>) -> Result<(), Error> {
         let span = |tensor| {
-            let size = self.plan.sizes().iter().find(|(t, _)| *t == tensor)?.1;
+            let size = Some(self.plan.size_of(tensor)).filter(|&size| size > 0)?;
             buffers.get(tensor).map(|b| (b.buffer, b.offset, b.offset + size))
         };
         let Some((buffer, start, end)) = span(output) else { return Ok(()) };
         for &(other, _) in self.plan.sizes().iter().filter(|(other, _)| *other != output) {
             let Some((_, s, e)) = span(other).filter(|(b, _, _)| *b == buffer) else { continue };
-            if !other.is_output() {
-                return Err(Error::Buffer {
-                    argument: output.name(),
-                    expected: format!("a buffer other than that of `{}`, which is read", other.name()),
-                    got: "the same buffer".into(),
-                });
-            }
             if s < end && start < e {
                 return Err(Error::Buffer {
                     argument: output.name(),
                     expected: format!("a range apart from that of `{}`", other.name()),
                     got: format!("bytes {start}..{end}, which overlap {s}..{e}"),
                 });
+            }
+        }
+        Ok(())
+    }
+
+    /// Inputs that overlap are bound for writing where the dispatch shares a buffer, which a browser refuses. So they are refused
+    /// everywhere.
+    fn check_reads_apart(&self, dispatch: &Dispatch, buffers: &Buffers<'_>) -> Result<(), Error> {
+        let given = |bind: &Bind| buffers.get(bind.tensor).map(|given| (given.buffer, given.offset + bind.offset));
+        for (place, bind) in dispatch.binds.iter().enumerate() {
+            let Some((buffer, start)) = given(bind) else { continue };
+            for other in &dispatch.binds[..place] {
+                let Some((_, s)) = given(other).filter(|(b, _)| *b == buffer) else { continue };
+                let (end, e) = (start + bind.size, s + other.size);
+                if s < end && start < e {
+                    let name = other.tensor.name();
+                    return Err(Error::Buffer {
+                        argument: bind.tensor.name(),
+                        expected: format!(
+                            "a range apart from that of `{name}`, where outputs share a buffer with inputs"
+                        ),
+                        got: format!("bytes {start}..{end}, which overlap {s}..{e}"),
+                    });
+                }
             }
         }
         Ok(())
@@ -282,6 +349,13 @@ impl Own {
 }
 
 impl Bound {
+    /// What the kernel of each dispatch may do with its buffers.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn accesses(&self) -> Vec<Access> {
+        self.pipelines.iter().map(|compiled| compiled.access).collect()
+    }
+
     /// Records the call's dispatches, in one compute pass.
     pub fn record(&self, encoder: &mut wgpu::CommandEncoder) {
         let mut pass = encoder
@@ -300,6 +374,11 @@ impl Bound {
             pass.dispatch_workgroups(dispatch.grid[0], dispatch.grid[1], 1);
         }
     }
+}
+
+fn compile(gpu: &Gpu, dispatch: &Dispatch, access: Access, checks: bool) -> Result<Arc<Compiled>, Error> {
+    let key = Key { kernel: dispatch.kernel, access, checks };
+    gpu.pipelines.get(&gpu.device, key, dispatch.uniforms.len())
 }
 
 fn check(

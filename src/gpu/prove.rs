@@ -11,7 +11,7 @@ use super::readback::Readback;
 use crate::adapter::Proven;
 use crate::error::Error;
 use crate::sample::Rng;
-use crate::wgsl::{Part, link, part};
+use crate::wgsl::{Access, Part, link, part};
 
 /// Largest relative error of exp2, of which good hardware instructions have 2^-22; and of exp as lib/exp/careful.wgsl computes it,
 /// to 1.4e-7, and ten times worse where a compiler takes its reduction of the argument apart.
@@ -339,7 +339,7 @@ impl Trial<'_> {
         let device = &gpu.device;
         let label = format!("deeploss.prove.{}", self.entry);
         let label = Some(&*label);
-        let source = wgpu::ShaderSource::Wgsl(link(self.parts).into());
+        let source = wgpu::ShaderSource::Wgsl(link(self.parts, Access::ReadOnly).into());
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
         let constants: Vec<(&str, f64)> = self.workgroup.map(|size| ("WORKGROUP", size.into())).into_iter().collect();
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {

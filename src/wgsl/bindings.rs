@@ -66,6 +66,12 @@ fn declaration(line: &'static str) -> Option<Declared> {
     Some(Declared { slot: slot.parse().ok()?, name, written: access == "read_write", element })
 }
 
+/// The text of a file in which all buffers are declared for reading and writing. WGSL has no alias of an access, and a second file beside
+/// each that reads a tensor would say everything twice.
+pub(crate) fn shared(text: &str) -> String {
+    text.replace(") var<storage, read> ", ") var<storage, read_write> ")
+}
+
 /// Size and alignment of a type in memory; of a struct or an alias by its declaration in the module.
 fn layout(ty: &str, parts: &[Part]) -> (u64, u64) {
     match ty {

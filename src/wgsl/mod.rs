@@ -1,7 +1,7 @@
 //! From a variant to a WGSL module, by plain concatenation of files.
 //!
 //! Module scope in WGSL has no order, so a part needs nothing but to be there. Variants come from `override` constants and from
-//! which file supplies a function; no text is generated. [`variant`] has the values that tell one kernel from another, [`parts`]
+//! which file supplies a function; no text is generated, but for one word of declarations ([`Access`]). [`variant`] has the values that tell one kernel from another, [`parts`]
 //! maps them to files, [`bindings`] reads from the files what they bind.
 
 pub(crate) mod bindings;
@@ -44,6 +44,17 @@ impl Hash for Part {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
     }
+}
+
+/// How a module accesses its storage buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Access {
+    /// As its files declare them: what is only read is bound read-only.
+    #[default]
+    ReadOnly,
+    /// All may be written, so that ranges of one buffer serve as inputs and outputs. A device refuses a buffer that one dispatch binds
+    /// in both ways.
+    Shared,
 }
 
 /// The [`Part`] at a path below `shaders/`, included at compile time.
@@ -96,14 +107,17 @@ macro_rules! flags {
 pub(crate) use flags;
 
 /// The module made of `parts`, the first one first.
-pub(crate) fn link(parts: &[Part]) -> String {
+pub(crate) fn link(parts: &[Part], access: Access) -> String {
     let mut text = String::with_capacity(parts.iter().map(|part| part.text.len() + 1).sum());
     // Browsers require the directive that naga does not know.
     if cfg!(target_arch = "wasm32") && parts.iter().any(|part| part.text.contains("subgroupShuffleXor")) {
         text.push_str("enable subgroups;\n");
     }
     for part in parts {
-        text.push_str(part.text);
+        match access {
+            Access::ReadOnly => text.push_str(part.text),
+            Access::Shared => text.push_str(&bindings::shared(part.text)),
+        }
         text.push('\n');
     }
     text
@@ -124,17 +138,27 @@ pub(crate) fn locate(parts: &[Part], line: usize) -> Option<(&'static str, usize
 
 #[cfg(test)]
 mod tests {
-    use super::{Part, link, locate};
+    use super::{Access, Part, link, locate};
 
     #[test]
     fn lines_of_the_module_are_found_in_their_files() {
         let parts = [Part { name: "a", text: "one\ntwo\n" }, Part { name: "b", text: "three" }];
-        let module = link(&parts);
+        let module = link(&parts, Access::ReadOnly);
         for (number, line) in module.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
             let (file, at) = locate(&parts, number + 1).unwrap();
             let part = parts.iter().find(|part| part.name == file).unwrap();
             assert_eq!(part.text.lines().nth(at - 1), Some(line));
         }
         assert_eq!(locate(&parts, 100), None);
+    }
+
+    /// Lines stay where they are, and nothing else changes.
+    #[test]
+    fn shared_access_is_another_word_in_declarations() {
+        let text = "// var<storage, read>\n@group(0) @binding(1) var<storage, read> input: array<u32>;\n";
+        let parts = [Part { name: "a", text }];
+        assert_eq!(link(&parts, Access::ReadOnly), format!("{text}\n"));
+        let shared = "// var<storage, read>\n@group(0) @binding(1) var<storage, read_write> input: array<u32>;\n\n";
+        assert_eq!(link(&parts, Access::Shared), shared);
     }
 }

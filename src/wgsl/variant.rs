@@ -2,7 +2,7 @@
 //! to a pipeline.
 
 use super::bindings::{Binding, bindings};
-use super::{Flags, Part, link};
+use super::{Access, Flags, Part, link};
 use crate::adapter::Proven;
 use crate::problem::Dtype;
 
@@ -436,10 +436,16 @@ pub struct SumToShapeVariant {
 }
 
 impl Kernel {
-    /// The WGSL module.
+    /// The WGSL module, as its files declare its buffers.
     #[must_use]
     pub fn wgsl(&self) -> String {
-        link(&self.parts())
+        self.wgsl_with(Access::ReadOnly)
+    }
+
+    /// The WGSL module with this access to its buffers.
+    #[must_use]
+    pub fn wgsl_with(&self, access: Access) -> String {
+        link(&self.parts(), access)
     }
 
     /// What the module binds besides its uniform, by ascending slot.

@@ -13,9 +13,35 @@ pub(crate) struct Resident {
     inputs: Vec<(TensorId, Range)>,
     outputs: Vec<(TensorId, Vec<usize>, Range)>,
     grad_dtype: Dtype,
+    in_place: bool,
+    /// Buffers of several tensors, and what they held before the call.
+    pages: Vec<(wgpu::Buffer, Vec<u8>)>,
+}
+
+/// Which tensors share a buffer, each at an aligned offset that is not 0, with space between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pages {
+    /// None: every tensor has a buffer of its own.
+    Each,
+    /// All inputs one, all outputs another.
+    ByRole,
+    /// All tensors one.
+    One,
+}
+
+/// What is asked of a call besides its tensors.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) want: Want,
+    /// Of the input and its gradient.
+    pub(crate) dtypes: [Dtype; 2],
+    pub(crate) in_place: bool,
+    /// Class weights in a buffer.
+    pub(crate) weight: Option<Vec<f32>>,
 }
 
 /// Bytes of a buffer.
+#[derive(Clone)]
 pub(crate) struct Range {
     pub(crate) buffer: wgpu::Buffer,
     pub(crate) offset: u64,
@@ -105,15 +131,8 @@ impl Resident {
         want: Want,
         dtypes: [Dtype; 2],
     ) -> Result<Self, Error> {
-        let apart = |contents: &[Vec<u8>]| {
-            let ranges = contents.iter().map(|bytes| {
-                let buffer = upload(ctx, bytes);
-                let size = buffer.size();
-                Range { buffer, offset: 0, size }
-            });
-            ranges.collect()
-        };
-        Self::placed(loss, tensors, want, dtypes, apart)
+        let asked = Asked { want, dtypes, in_place: false, weight: None };
+        Self::placed(ctx, loss, tensors, &asked, Pages::Each)
     }
 
     /// All inputs in one buffer, all outputs in another, each at an aligned offset that is not 0, with space between.
@@ -129,30 +148,18 @@ impl Resident {
         want: Want,
         dtypes: [Dtype; 2],
     ) -> Result<Self, Error> {
-        let alignment = ctx.facts().expect("a GPU context").offset_alignment as usize;
-        let together = |contents: &[Vec<u8>]| {
-            let mut all = Vec::new();
-            let mut places = Vec::new();
-            for bytes in contents {
-                all.extend(UNTOUCHED.to_le_bytes().repeat(3 * alignment / 4));
-                places.push((all.len() as u64, bytes.len() as u64));
-                all.extend_from_slice(bytes);
-                let gap = all.len().next_multiple_of(alignment) - all.len();
-                all.extend(UNTOUCHED.to_le_bytes().repeat(gap / 4));
-            }
-            let buffer = upload(ctx, &all);
-            places.into_iter().map(|(offset, size)| Range { buffer: buffer.clone(), offset, size }).collect()
-        };
-        Self::placed(loss, tensors, want, dtypes, together)
+        let asked = Asked { want, dtypes, in_place: false, weight: None };
+        Self::placed(ctx, loss, tensors, &asked, Pages::ByRole)
     }
 
-    fn placed(
+    pub(crate) fn placed(
+        ctx: &Context,
         loss: &dyn Loss,
         tensors: &OwnedTensors,
-        want: Want,
-        [input_dtype, grad_dtype]: [Dtype; 2],
-        place: impl Fn(&[Vec<u8>]) -> Vec<Range>,
+        asked: &Asked,
+        pages: Pages,
     ) -> Result<Self, Error> {
+        let &Asked { want, dtypes: [input_dtype, grad_dtype], in_place, .. } = asked;
         let (target, target_shape) = match &tensors.target {
             OwnedTarget::Indices(labels) => (label_bytes(labels), labels.shape()),
             OwnedTarget::Values(values) => (bytes(values), values.shape()),
@@ -163,12 +170,12 @@ impl Resident {
             (TensorId::Input2, tensors.input2.as_ref().map(bytes)),
             (TensorId::Target, Some(target)),
             (TensorId::IgnoreMask, tensors.ignore_mask.as_ref().map(mask)),
+            (TensorId::Weight, asked.weight.as_ref().map(|weight| bytemuck::cast_slice(weight).to_vec())),
             (TensorId::SampleWeight, tensors.sample_weight.as_ref().map(bytes)),
             (TensorId::GradOutput, tensors.grad_output.as_ref().map(bytes)),
         ];
-        let (names, contents): (Vec<_>, Vec<_>) =
+        let (names, mut contents): (Vec<_>, Vec<_>) =
             given.into_iter().filter_map(|(name, bytes)| Some((name, bytes?))).unzip();
-        let inputs = names.into_iter().zip(place(&contents)).collect();
 
         let shapes = [
             (TensorId::Loss, Want::LOSS, Some(cases::loss_shape(loss, tensors)?)),
@@ -182,13 +189,26 @@ impl Resident {
             .filter_map(|(name, part, shape)| want.contains(part).then_some((name, shape?)))
             .collect();
         let dtype = |tensor| if tensor == TensorId::GradInput { grad_dtype } else { Dtype::F32 };
-        let contents: Vec<Vec<u8>> = wanted
-            .iter()
-            .map(|(name, shape)| stored(&ArrayD::from_elem(shape.clone(), UNTOUCHED), dtype(*name)))
-            .collect();
-        let outputs =
-            wanted.into_iter().zip(place(&contents)).map(|((name, shape), range)| (name, shape, range)).collect();
-        Ok(Self { inputs, outputs, grad_dtype })
+        let overwrites = |tensor| in_place && tensor == TensorId::GradInput;
+        let of_output = |(name, shape): &(TensorId, Vec<usize>)| {
+            (!overwrites(*name)).then(|| stored(&ArrayD::from_elem(shape.clone(), UNTOUCHED), dtype(*name)))
+        };
+        contents.extend(wanted.iter().filter_map(of_output));
+        let mut kept = Vec::new();
+        let mut page = |contents: &[Vec<u8>]| together(ctx, contents, &mut kept);
+        let ranges: Vec<Range> = match pages {
+            Pages::Each => contents.iter().map(|bytes| alone(ctx, bytes)).collect(),
+            Pages::ByRole => [page(&contents[..names.len()]), page(&contents[names.len()..])].concat(),
+            Pages::One => page(&contents),
+        };
+        let mut ranges = ranges.into_iter();
+        let inputs: Vec<_> = names.into_iter().zip(ranges.by_ref()).collect();
+        let mut range_of = |tensor| {
+            let own = if overwrites(tensor) { inputs.first().map(|(_, range)| range.clone()) } else { ranges.next() };
+            own.expect("a range for each tensor")
+        };
+        let outputs = wanted.into_iter().map(|(name, shape)| (name, shape, range_of(name))).collect();
+        Ok(Self { inputs, outputs, grad_dtype, in_place, pages: kept })
     }
 
     /// Where a tensor lies.
@@ -199,7 +219,8 @@ impl Resident {
     }
 
     pub(crate) fn buffers(&self) -> Buffers<'_> {
-        Buffers::from_fn(|tensor| self.range(tensor).map(Range::binding))
+        let given = |tensor| !(self.in_place && tensor == TensorId::GradInput);
+        Buffers::from_fn(|tensor| self.range(tensor).filter(|_| given(tensor)).map(Range::binding))
     }
 
     /// The ranges to read back, in the order of [`Resident::output`].
@@ -232,17 +253,23 @@ impl Resident {
         }
     }
 
-    /// Of [packed](Self::packed) tensors: what lies between the outputs has not been written.
+    /// Of tensors that share buffers: what is no element of an output holds what it held.
     pub(crate) fn check_guards(&self, ctx: &Context) -> Result<(), String> {
-        let Some((_, _, first)) = self.outputs.first() else { return Ok(()) };
-        let all = download(ctx, &first.buffer);
-        let written =
-            |at: u64| self.outputs.iter().any(|(_, _, range)| (range.offset..range.offset + range.size).contains(&at));
-        let guard = UNTOUCHED.to_le_bytes();
-        match (0..all.len()).find(|&at| all[at] != guard[at % 4] && !written(at as u64)) {
-            Some(at) => Err(format!("byte {at}, outside the outputs, was written")),
-            None => Ok(()),
+        for (buffer, before) in &self.pages {
+            let after = download(ctx, buffer);
+            let written = |at: u64| {
+                let here = self.outputs.iter().filter(|(_, _, range)| range.buffer == *buffer);
+                here.into_iter().any(|(name, shape, range)| {
+                    let size = if *name == TensorId::GradInput { self.grad_dtype.size() } else { 4 };
+                    let elements = shape.iter().product::<usize>() as u64;
+                    (range.offset..range.offset + elements * size).contains(&at)
+                })
+            };
+            if let Some(at) = (0..before.len()).find(|&at| after[at] != before[at] && !written(at as u64)) {
+                return Err(format!("byte {at}, outside the outputs, was written"));
+            }
         }
+        Ok(())
     }
 
     /// Records, submits, waits.
@@ -253,6 +280,32 @@ impl Resident {
         submit(ctx, encoder);
         Ok(self.output(&readback.wait()?))
     }
+}
+
+/// A buffer of a tensor's own.
+fn alone(ctx: &Context, bytes: &[u8]) -> Range {
+    let buffer = upload(ctx, bytes);
+    let size = buffer.size();
+    Range { buffer, offset: 0, size }
+}
+
+/// One buffer for several tensors.
+fn together(ctx: &Context, contents: &[Vec<u8>], pages: &mut Vec<(wgpu::Buffer, Vec<u8>)>) -> Vec<Range> {
+    let alignment = ctx.facts().expect("a GPU context").offset_alignment as usize;
+    let mut all = Vec::new();
+    let mut places = Vec::new();
+    for bytes in contents {
+        all.extend(UNTOUCHED.to_le_bytes().repeat(3 * alignment / 4));
+        places.push((all.len() as u64, bytes.len() as u64));
+        all.extend_from_slice(bytes);
+        let gap = all.len().next_multiple_of(alignment) - all.len();
+        all.extend(UNTOUCHED.to_le_bytes().repeat(gap / 4));
+    }
+    all.extend(UNTOUCHED.to_le_bytes().repeat(alignment / 4));
+    let buffer = upload(ctx, &all);
+    let ranges = places.into_iter().map(|(offset, size)| Range { buffer: buffer.clone(), offset, size }).collect();
+    pages.push((buffer, all));
+    ranges
 }
 
 /// Four words per row: two floats, two integers.
