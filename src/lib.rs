@@ -34,7 +34,8 @@
 //!
 //! [`Evaluate::prepare`] once for a [`Problem`], then [`Prepared::record`] at every step: it adds dispatches to the
 //! caller's encoder, and never submits, polls, blocks or reads back. [`Prepared::bind`] makes even that free of
-//! allocations for buffers that stay. All tensors may be ranges of one buffer.
+//! allocations for buffers that stay. All tensors may be ranges of one buffer, and [`Problem::grad_in_place`] lets the
+//! gradient overwrite the logits.
 //!
 //! ```no_run
 //! use deeploss::{Buffers, Context, CrossEntropy, Evaluate, Problem, wgpu};

@@ -123,6 +123,8 @@ pub enum Checked {
     LabelLists,
     /// The input.
     Input,
+    /// The input, which its gradient has overwritten by the time it is reported.
+    Overwritten,
 }
 
 impl Lowered {

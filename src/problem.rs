@@ -108,6 +108,7 @@ pub struct Problem {
     pub(crate) grad_output: bool,
     pub(crate) input_dtype: Dtype,
     pub(crate) grad_dtype: Dtype,
+    pub(crate) grad_in_place: bool,
 }
 
 impl Problem {
@@ -125,6 +126,7 @@ impl Problem {
             grad_output: false,
             input_dtype: Dtype::F32,
             grad_dtype: Dtype::F32,
+            grad_in_place: false,
         }
     }
 
@@ -153,6 +155,34 @@ impl Problem {
     #[must_use]
     pub fn grad_dtype(mut self, dtype: Dtype) -> Self {
         self.grad_dtype = dtype;
+        self
+    }
+
+    /// The gradient of the input overwrites the input: [`Buffers::input`](crate::Buffers) holds it after the call, and there is no
+    /// `grad_input`. Both are stored alike, so where the input has 16 bits, say so with [`Problem::grad_dtype`] too. It saves
+    /// the memory of the gradient, and costs a barrier per row, a dispatch where rows are split, and for element-wise losses
+    /// that each item is computed twice. Two losses take scratch all the same: lists of labels (`MultiLabelMargin`) a copy of the
+    /// logits, and an input that broadcasts its gradient before it is summed. Of an invalid item, the readback tells the index,
+    /// and not the input that has been overwritten.
+    ///
+    /// For calls on buffers: host arrays are never overwritten.
+    ///
+    /// ```
+    /// # #[cfg(feature = "host")] {
+    /// use deeploss::{AdapterFacts, CrossEntropy, Dtype, Loss, Plan, Problem};
+    ///
+    /// let problem = Problem::rows(8, 10).input_dtype(Dtype::Bf16).grad_dtype(Dtype::Bf16).grad_in_place();
+    /// let lowered = CrossEntropy::new().lower(&problem)?;
+    /// let plan = Plan::new(&lowered, &problem, &AdapterFacts::default(), None)?;
+    /// assert!(plan.to_string().contains("input Bf16, overwritten by its gradient"));
+    /// // A gradient of another type has no room there.
+    /// assert!(CrossEntropy::new().lower(&problem.grad_dtype(Dtype::F32)).is_err());
+    /// # }
+    /// # Ok::<(), deeploss::Error>(())
+    /// ```
+    #[must_use]
+    pub fn grad_in_place(mut self) -> Self {
+        self.grad_in_place = true;
         self
     }
 
@@ -197,8 +227,15 @@ impl Problem {
         &self.shape
     }
 
-    /// All tensors have sizes that can be computed with.
-    pub(crate) fn check_sizes(&self) -> Result<(), Error> {
+    /// All tensors have sizes that can be computed with, and a gradient in place has a place.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.grad_in_place && !self.want.contains(Want::GRAD) {
+            return Err(Error::value("grad_in_place", "`Want::GRAD` in `Problem::wants`", format!("{:?}", self.want)));
+        }
+        if self.grad_in_place && self.grad_dtype != self.input_dtype {
+            let expected = format!("`Problem::grad_dtype` to be that of the input, {:?}", self.input_dtype);
+            return Err(Error::value("grad_in_place", expected, format!("{:?}", self.grad_dtype)));
+        }
         check_size("input", &self.shape)?;
         check_size("target", self.target_shape.as_deref().unwrap_or_default())?;
         check_size("input2", self.input2_shape.as_deref().unwrap_or_default())

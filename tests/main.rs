@@ -15,6 +15,7 @@ mod goldens;
 mod gradients;
 mod guide;
 mod identities;
+mod in_place;
 mod large;
 mod memory;
 mod options;

@@ -79,8 +79,9 @@ fn case() -> impl Strategy<Value = Case> {
     let shapes = (prop::option::weighted(0.05, shape()), prop::option::weighted(0.05, shape()));
     // Rarely a mask or weights: each is refused by half of the losses.
     let given = (any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.1));
-    (loss, reduction, shape(), target, shapes, want, [dtype(), dtype()], given, facts()).prop_map(
-        |(loss, reduction, shape, target, (target_shape, input2_shape), want, dtypes, given, facts)| Case {
+    let storage = ([dtype(), dtype()], prop::bool::weighted(0.25));
+    (loss, reduction, shape(), target, shapes, want, storage, given, facts()).prop_map(
+        |(loss, reduction, shape, target, (target_shape, input2_shape), want, (dtypes, in_place), given, facts)| Case {
             loss,
             reduction,
             shape,
@@ -88,7 +89,9 @@ fn case() -> impl Strategy<Value = Case> {
             target_shape,
             input2_shape,
             want,
-            dtypes,
+            // A gradient in place has the input's type.
+            dtypes: if in_place { [dtypes[0]; 2] } else { dtypes },
+            in_place,
             given: given.into(),
             facts,
         },

@@ -115,6 +115,15 @@ fn collect() -> Vec<Planned> {
             let types = [(Dtype::F16, Dtype::Bf16), (Dtype::Bf16, Dtype::F16)];
             let stored = types.map(|(input, grad)| problem.clone().input_dtype(input).grad_dtype(grad));
             problems.push((loss, stored.into()));
+            // The fullest ones where the gradient overwrites the input.
+            let loss = (info.variants)(shape[1]).pop().expect("a loss has variants");
+            let everything = cases::problem(&tensors, cases::everything(&*loss, &tensors)).grad_in_place();
+            let in_place = [Dtype::F32, Dtype::F16, Dtype::Bf16]
+                .map(|dtype| everything.clone().input_dtype(dtype).grad_dtype(dtype))
+                .into_iter()
+                .flat_map(|problem| [problem.clone(), problem.with_grad_output()]);
+            let accepted = in_place.filter(|problem| loss.lower(problem).is_ok()).collect();
+            problems.push((loss, accepted));
         }
     }
     // Tensors that broadcast, so that gradients are summed to their shapes.
@@ -122,7 +131,8 @@ fn collect() -> Vec<Planned> {
         let tensors = loss.example_inputs(&[3, 4], 1);
         let want = cases::everything(&*loss, &tensors);
         let stretched = |grad| cases::problem(&tensors, want).target_shape(&[4]).input2_shape(&[4]).grad_dtype(grad);
-        let all = [Dtype::F32, Dtype::F16, Dtype::Bf16].map(stretched).into_iter();
+        let in_place = cases::problem(&tensors, want).target_shape(&[3, 1]).input2_shape(&[3, 1]).grad_in_place();
+        let all = [Dtype::F32, Dtype::F16, Dtype::Bf16].map(stretched).into_iter().chain([in_place]);
         let all: Vec<_> = all.filter(|problem| tensors.input2.is_some() && loss.lower(problem).is_ok()).collect();
         problems.push((loss, all));
     }
@@ -350,6 +360,7 @@ fn labels_name_the_loss_and_the_entry() {
                     sources.map(stem).next().unwrap_or_default()
                 }
                 Kernel::CountLabels(_) => "labels",
+                Kernel::CopyInput => "input",
                 Kernel::SumToShape(_) => "gradient",
             };
             let (label, expected) = (kernel.label(), format!("deeploss.{of}.{}", kernel.entry()));
@@ -494,7 +505,7 @@ fn every_file_is_linked_by_some_plan() {
 /// Folders whose files supply the same functions, of which a module links one file: those below rows/, items/, reduce/
 /// and io/, and group/. Some are several interfaces, by the first word of a file's name.
 fn interfaces(files: &[File]) -> BTreeMap<String, Vec<&File>> {
-    const BY_FIRST_WORD: [&str; 3] = ["io/read", "io/write", "io/dtype"];
+    const BY_FIRST_WORD: [&str; 4] = ["io/read", "io/write", "io/in_place", "io/dtype"];
     let mut found: BTreeMap<String, Vec<&File>> = BTreeMap::new();
     for file in files {
         let (folder, stem) = file.place();
@@ -601,7 +612,8 @@ fn the_files_keep_the_house_rules() {
                 let here = file.words(wide) > 0 && file.name != "io/words/64.wgsl";
                 forbid(here, wide, "not every device has the type");
             }
-            let atomic = code.contains("atomic") && file.name != "io/write/two_16.wgsl";
+            let shares_words = ["io/write/two_16.wgsl", "io/in_place/two_16.wgsl"].contains(&&*file.name);
+            let atomic = code.contains("atomic") && !shares_words;
             forbid(atomic, "atomic", "sums in a fixed order have none");
             if file.name.starts_with("losses/") {
                 for builtin in ["Barrier", "var<workgroup>", "subgroup"] {

@@ -10,7 +10,7 @@ use crate::support::{cases, ensure, gpu, reason, table};
 /// Every kind of strategy, each with shapes that it serves: with and without whole fours, rows that a group holds whole, in part and
 /// not at all, with a last pair that is full, nearly empty, and shared with the next row; several groups to a workgroup and several
 /// shuffled groups to one; a class axis that is not last. Few rows: on a CPU adapter a barrier costs more than the arithmetic.
-fn strategies() -> Vec<(RowStrategy, Vec<&'static [usize]>)> {
+pub(crate) fn strategies() -> Vec<(RowStrategy, Vec<&'static [usize]>)> {
     let lanes = |lanes, held| RowStrategy::Lanes { lanes, held };
     vec![
         (RowStrategy::Thread, vec![&[2, 1], &[3, 5], &[2, 33], &[1, 70, 3]]),

@@ -4,7 +4,8 @@
 //   weight, pos_weight           broadcast too: items/weight/, items/pos_weight/
 //   grad_output                  (), or like the items: items/grad_output/
 //   losses                       partial sums of the losses, or like the items: items/losses/
-//   grad_input, grad_second      like the items: io/write/, items/grad_second/; reduce/sum_to_shape.wgsl sums up what was broadcast
+//   grad_input, grad_second      like the items: io/write/, items/grad_second/; reduce/sum_to_shape.wgsl sums up what was broadcast.
+//                                The gradient of the input may take its place: io/in_place/, items/order/
 //
 // A tensor that a call does not have is not bound: the file `none` of its folder is linked.
 //
@@ -206,10 +207,10 @@ struct Losses {
     nan_mask: vec4<u32>,
 }
 
-fn take_step(step: Step, scale: Scale) -> Losses {
+fn take_step(step: Step, scale: Scale, stores_grad: bool) -> Losses {
     let a = grads_of_four(step.a, scale);
     let b = grads_of_four(step.b, scale);
-    if (WANT_GRAD) {
+    if (WANT_GRAD & stores_grad) {
         store_grad_input(step.fours, Eight(a.dx, b.dx));
     }
     if (WANT_GRAD_SECOND) {
@@ -240,8 +241,8 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
         let first = load_step(q);
         let second = load_step(q + 2u * LANES);
         seen = see(see(see(see(seen, first.a), first.b), second.a), second.b);
-        let a = take_step(first, scale);
-        let b = take_step(second, scale);
+        let a = take_step(first, scale, STORES_AT_ONCE);
+        let b = take_step(second, scale, STORES_AT_ONCE);
         seen.nan_mask |= a.nan_mask | b.nan_mask;
         let four = sum_of_step(a) + sum_of_step(b);
         sum = add_value(sum, (four.x + four.y) + (four.z + four.w));
@@ -250,6 +251,9 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
     let plain = sum.hi + sum.lo;
     let needs_exact = out_of_proportion(seen) | (REDUCED & ((bitcast<u32>(plain) & ABS_BITS) >= HUGE_BITS));
     let exact = any_lane(needs_exact);
+    if (!exact) {
+        store_ordinary(start, end, scale);
+    }
     if (!REDUCED & !exact) {
         return;
     }
@@ -259,7 +263,7 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
         sum = empty_sum();
         for (var q = lane_start(start); q < end; q += 2u * LANES) {
             let step = load_step(q);
-            let losses = take_step(step, scale);
+            let losses = take_step(step, scale, true);
             sum = add_four_items(sum, losses.a, step.a.i);
             sum = add_four_items(sum, losses.b, step.b.i);
         }

@@ -356,7 +356,7 @@ fn row_result(row: Row, acc: Acc, upstream: Scale) -> RowResult {
             result.loss = NEG_INF_BITS;
         }
     }
-    if (WANT_STATS & (lane == 0u)) {
+    if (WANT_STATS & stores_row) {
         let unknown = skips_row(row) | (result.nan_mask != 0u);
         let spread_out = run_sum_value(acc.half_entropy) + e_t * beside_exp(half_target_cost);
         let entropy = result.log_d + 2.0 * spread_out * inverse_d;

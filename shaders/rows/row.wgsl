@@ -15,6 +15,7 @@ fn one_row(in_band: u32, exists: bool) {
     let skipped = skips_row(row);
     let acc = row_sums(row, at, pairs, !skipped);
     let result = finish_row(index, row, skipped, acc, exists & (lane == 0u));
+    await_reads();
     if (!exists | !(WANT_GRAD | WANT_GRAD_TARGET)) {
         return;
     }

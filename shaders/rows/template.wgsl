@@ -53,6 +53,8 @@ var<private> params: Params;
 // Set by invocations that have a row: in a small batch, counting takes time.
 // Bits: 0 where nothing counts in the batch, NaN where there is no mean.
 var<private> denominator: u32;
+// Whether this invocation stores what there is one of per row.
+var<private> stores_row: bool;
 
 // The number of the invocation's group.
 fn enter_rows(workgroup: vec3<u32>, invocation: u32) -> u32 {
@@ -194,6 +196,7 @@ fn finish_row(index: u32, row: Row, skipped: bool, acc: Acc, writes: bool) -> Ro
     let row_weight = sample_weight_of(index);
     var scale = row_scale(index, skipped);
     scale.factor *= row_weight;
+    stores_row = writes;
     let result = row_result(row, acc, scale);
     if (writes) {
         var loss = result.loss;

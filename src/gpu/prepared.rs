@@ -168,14 +168,14 @@ impl Prepared {
         for &tensor in TensorId::OF_CALLER {
             let needed = self.plan.size_of(tensor);
             match buffers.get(tensor) {
-                Some(_) if !self.takes(tensor) => return Err(unexpected(tensor)),
+                Some(_) if !self.takes(tensor) => return Err(self.unexpected(tensor)),
                 given if self.takes(tensor) && needed > 0 => {
                     check(tensor.name(), given, needed, self.gpu.facts.offset_alignment)?;
                 }
                 _ => {}
             }
         }
-        for &(tensor, _) in self.plan.sizes().iter().filter(|(tensor, _)| tensor.is_output()) {
+        for &(tensor, _) in self.plan.sizes().iter().filter(|(tensor, _)| self.plan.writes(*tensor)) {
             self.check_apart(tensor, buffers)?;
         }
         let pipelines = self.pipelines(buffers)?;
@@ -285,6 +285,15 @@ impl Prepared {
             }
         }
         Ok(())
+    }
+
+    /// The error of a tensor that the call does not take, with the method that makes one which does.
+    fn unexpected(&self, tensor: TensorId) -> Error {
+        if tensor == TensorId::GradInput && self.plan.is_in_place() {
+            let expected = "none, because the call was prepared with `Problem::grad_in_place`: it overwrites `input`";
+            return Error::value(tensor.name(), expected, "a buffer");
+        }
+        unexpected(tensor)
     }
 
     fn range<'b>(&'b self, bind: &Bind, buffers: &Buffers<'b>) -> Option<wgpu::BufferBinding<'b>> {
@@ -408,7 +417,7 @@ fn check(
     Ok(())
 }
 
-/// The error of a tensor that the call does not take, with the method that makes one which does.
+/// The error of a tensor that no such call takes.
 fn unexpected(tensor: TensorId) -> Error {
     let without = match tensor {
         TensorId::Input2 => "a loss of two inputs",

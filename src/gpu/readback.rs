@@ -217,6 +217,7 @@ fn check_status(checked: Checked, bytes: &[u8]) -> Result<(), Error> {
                 Checked::Labels => ("target", (value as i32).to_string()),
                 Checked::LabelLists => ("target", "a label that is no class".to_owned()),
                 Checked::Input => ("input", f32::from_bits(value).to_string()),
+                Checked::Overwritten => ("input", "overwritten by its gradient".to_owned()),
             };
             Err(Error::Invalid { argument, count, first, value })
         }

@@ -242,7 +242,7 @@ macro_rules! loss_basics {
             }
 
             fn lower(&self, $problem: &crate::Problem) -> Result<crate::lowered::Lowered, crate::Error> {
-                $problem.check_sizes()?;
+                $problem.check()?;
                 let $lowered = self;
                 $lower
             }

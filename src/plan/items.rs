@@ -11,7 +11,8 @@ use crate::wgsl::variant::{ItemLosses, ItemVariant, Kernel, Second, SumToShapeVa
 
 /// Chunks that items are cut into, at most. A GPU gets short ones, whose lanes load all they need at once; their partial sums are few
 /// enough for the one workgroup that combines them. On a CPU it is its loops that are bounded: of 2^31 items, four lanes take a chunk in
-/// 2048 iterations by plain arithmetic and 4096 by exact arithmetic, each of them with eight inside, 38 912 in all.
+/// 2048 iterations by plain arithmetic, as many again where a gradient overwrites its input, and 4096 by exact arithmetic, each of them
+/// with eight inside, 40 960 in all.
 const MAX_CHUNKS_OF_GPU: usize = 8192;
 const MAX_CHUNKS_OF_CPU: usize = 16_384;
 /// Items of a chunk at least: one block of 256 lanes.
@@ -81,8 +82,9 @@ impl Planner<'_> {
 
         // Where a tensor is broadcast, its gradient is first as wide as the items, in f32.
         let mut wide_gradients = Vec::new();
-        let mut grad_input = TensorId::GradInput;
-        if self.wants(Want::GRAD) && !shape.is_dense(&shape.input) {
+        let mut grad_input = self.grad_tensor();
+        let is_wide = self.wants(Want::GRAD) && !shape.is_dense(&shape.input);
+        if is_wide {
             let (wide, partial) = (TensorId::WideGradInput, TensorId::PartialGradInput);
             wide_gradients.push(WideGradient { wide, partial, own: grad_input, operand: &shape.input });
             grad_input = wide;
@@ -119,6 +121,7 @@ impl Planner<'_> {
                 width,
                 input: self.input(),
                 grad_input: self.wants(Want::GRAD).then(|| self.written(self.dtype_of(grad_input))),
+                in_place: self.problem.grad_in_place && !is_wide,
                 grad_second: wants_second,
                 second: shape
                     .second

@@ -86,6 +86,7 @@ pub struct Plan {
     choice: Choice,
     others: Vec<Choice>,
     storage: [Dtype; 2],
+    in_place: bool,
     dispatches: Vec<Dispatch>,
     sizes: Vec<(TensorId, u64)>,
     scratch: Vec<(TensorId, u64)>,
@@ -156,6 +157,16 @@ impl Plan {
         tensor_size(&self.sizes, tensor).is_some()
     }
 
+    /// The gradient of the input overwrites it.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.in_place
+    }
+
+    /// Whether the call writes a caller's tensor.
+    pub(crate) fn writes(&self, tensor: TensorId) -> bool {
+        tensor.is_output() || (self.in_place && tensor == TensorId::Input)
+    }
+
     /// Bytes of a tensor; 0 if it takes no part.
     #[doc(hidden)]
     #[must_use]
@@ -176,7 +187,11 @@ impl fmt::Display for Plan {
             writeln!(f, "not taken  {other}")?;
         }
         let [input, gradient] = self.storage;
-        writeln!(f, "storage    input {input:?}, gradient {gradient:?}")?;
+        if self.in_place {
+            writeln!(f, "storage    input {input:?}, overwritten by its gradient")?;
+        } else {
+            writeln!(f, "storage    input {input:?}, gradient {gradient:?}")?;
+        }
         let relied =
             self.dispatches.iter().map(|dispatch| dispatch.kernel.relies_on()).fold(Proven::default(), Proven::and);
         writeln!(f, "relies on  {relied} beyond WGSL's promises")?;
@@ -262,10 +277,11 @@ impl Planner<'_> {
             choice,
             others,
             storage: [self.problem.input_dtype, self.problem.grad_dtype],
+            in_place: self.problem.grad_in_place,
             dispatches,
             sizes,
             scratch,
-            checked: self.lowered.checked,
+            checked: self.checked(),
         })
     }
 
@@ -304,6 +320,18 @@ impl Planner<'_> {
 
     fn wants(&self, want: Want) -> bool {
         self.problem.want.contains(want)
+    }
+
+    /// The caller's tensor that the gradient of the input is written to.
+    fn grad_tensor(&self) -> TensorId {
+        if self.problem.grad_in_place { TensorId::Input } else { TensorId::GradInput }
+    }
+
+    fn checked(&self) -> Option<Checked> {
+        match self.lowered.checked {
+            Some(Checked::Input) if self.problem.grad_in_place => Some(Checked::Overwritten),
+            checked => checked,
+        }
     }
 
     fn exp(&self) -> Exp {
@@ -369,7 +397,7 @@ impl Planner<'_> {
             TensorId::SampleWeight => sample_weight.then_some(items),
             TensorId::GradOutput => self.problem.grad_output.then_some(of_loss),
             TensorId::Loss => self.wants(Want::LOSS).then_some(of_loss),
-            TensorId::GradInput => self.wants(Want::GRAD).then_some(input),
+            TensorId::GradInput => (self.wants(Want::GRAD) && !self.problem.grad_in_place).then_some(input),
             TensorId::GradInput2 => second.filter(|_| self.wants(Want::GRAD_INPUT2)),
             TensorId::GradTarget => self.wants(Want::GRAD_TARGET).then(|| lowered.target_len()),
             TensorId::Stats => self.wants(Want::STATS).then_some(4 * items),
@@ -382,7 +410,7 @@ impl Planner<'_> {
     /// How a tensor is stored; labels and masks have four bytes too.
     fn dtype_of(&self, tensor: TensorId) -> Dtype {
         match tensor {
-            TensorId::Input => self.problem.input_dtype,
+            TensorId::Input | TensorId::InputCopy => self.problem.input_dtype,
             TensorId::GradInput => self.problem.grad_dtype,
             _ => Dtype::F32,
         }

@@ -120,12 +120,12 @@ impl Planner<'_> {
             }
             Summed::Losses(_) => Purpose::Status,
         };
-        let reported = match self.lowered.checked {
+        let reported = match self.checked() {
             _ if summed == Summed::Denominator || self.lowered.items() == 0 => Reported::Nothing,
             Some(Checked::Labels) => Reported::Target,
             Some(Checked::Input) => Reported::Input(self.input()),
             // The bad label of a list is not known by its row.
-            Some(Checked::LabelLists) | None => Reported::Nothing,
+            Some(Checked::LabelLists | Checked::Overwritten) | None => Reported::Nothing,
         };
         let kernel = Kernel::Reduce(ReduceVariant {
             source,

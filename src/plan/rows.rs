@@ -51,6 +51,9 @@ impl Planner<'_> {
         if layout.has_lists() {
             let most = per_band.min(shape.outer) * elements + if bands.are_aligned { 0 } else { bands.unit };
             pieces.scratch(TensorId::LabelCounts, Dtype::F32.bytes(most));
+            if self.problem.grad_in_place {
+                pieces.scratch(TensorId::InputCopy, self.problem.input_dtype.bytes(most));
+            }
         }
         let mut start = 0;
         while start < shape.outer && shape.inner > 0 {
@@ -164,10 +167,16 @@ impl Rows<'_> {
             RowStrategy::Split { parts, .. } => {
                 let chunk = strategy.part_pairs(self.layout.shape.classes) as u32;
                 let params = DispatchParams { parts, chunk, ..params };
-                let steps = [SplitStep::Parts, SplitStep::SecondParts, SplitStep::Rows];
-                for step in steps.into_iter().filter(|&step| self.layout.second_pass || step != SplitStep::SecondParts)
-                {
-                    self.push(pieces, strategy, Driver::Split { step }, rows * parts as usize, params)?;
+                let in_place = self.planner.problem.grad_in_place;
+                let each_part = rows * parts as usize;
+                let steps = [
+                    (SplitStep::Parts, true, each_part),
+                    (SplitStep::SecondParts, self.layout.second_pass, each_part),
+                    (SplitStep::Results, in_place, rows),
+                    (SplitStep::Rows, true, each_part),
+                ];
+                for (step, _, units) in steps.into_iter().filter(|&(_, is_taken, _)| is_taken) {
+                    self.push(pieces, strategy, Driver::Split { step }, units, params)?;
                 }
                 Ok(())
             }
@@ -178,6 +187,9 @@ impl Rows<'_> {
             RowStrategy::Thread | RowStrategy::Lanes { .. } => {
                 if self.layout.has_lists() {
                     self.push_label_counts(pieces, params)?;
+                }
+                if self.reads_copy() {
+                    self.push_input_copy(pieces, params)?;
                 }
                 // Where rows may begin in the middle of a word, one class more may need a pair of its own.
                 let shape = self.layout.shape;
@@ -201,8 +213,13 @@ impl Rows<'_> {
         let kernel = Kernel::Rows(self.variant(strategy, driver));
         if let RowStrategy::Split { parts, .. } = strategy {
             let sums = if self.layout.second_pass { 2 } else { 1 };
-            let stride = kernel.bindings().iter().find(|binding| binding.name == "partials").map_or(0, |b| b.stride);
-            pieces.scratch(TensorId::Partials, sums * stride * u64::from(parts) * self.layout.shape.rows() as u64);
+            let bindings = kernel.bindings();
+            let stride = |name| bindings.iter().find(|binding| binding.name == name).map_or(0, |found| found.stride);
+            let rows = self.layout.shape.rows() as u64;
+            pieces.scratch(TensorId::Partials, sums * stride("partials") * u64::from(parts) * rows);
+            if stride("row_states") > 0 {
+                pieces.scratch(TensorId::RowStates, stride("row_states") * rows);
+            }
         }
         let params = DispatchParams { grid_x: grid[0], ..params };
         let uniforms = params.followed_by(&[&self.planner.lowered.params]);
@@ -218,6 +235,20 @@ impl Rows<'_> {
         self.push_kernel(pieces, kernel, &params, params.followed_by(&[NO_PARAMS]), grid)
     }
 
+    /// Whether the gradient of a class, which overwrites its logit, needs the logits of others: each is compared with those listed.
+    fn reads_copy(&self) -> bool {
+        self.planner.problem.grad_in_place && self.layout.has_lists()
+    }
+
+    /// Copies the logits of a band, for the kernel to read.
+    fn push_input_copy(&self, pieces: &mut Pieces, params: DispatchParams) -> Result<(), Error> {
+        let elements = params.base as usize + params.rows as usize * self.layout.shape.classes;
+        let words = (self.planner.problem.input_dtype.bytes(elements) / 4) as usize;
+        let grid = self.planner.grid(words.div_ceil(INDEPENDENT as usize))?;
+        let params = DispatchParams { grid_x: grid[0], item_count: words as u32, ..params };
+        self.push_kernel(pieces, Kernel::CopyInput, &params, params.followed_by(&[NO_PARAMS]), grid)
+    }
+
     /// Tensors with a value per class are bound band by band, all others as a whole.
     fn push_kernel(
         &self,
@@ -228,7 +259,13 @@ impl Rows<'_> {
         grid: [u32; 2],
     ) -> Result<(), Error> {
         let classes = self.layout.shape.classes;
-        let tensor = |name: &str| if name == "losses" { Some(self.losses) } else { TensorId::of_variable(name) };
+        let reads_copy = self.reads_copy() && matches!(kernel, Kernel::Rows(_));
+        let tensor = |name: &str| match name {
+            "losses" => Some(self.losses),
+            "input" if reads_copy => Some(TensorId::InputCopy),
+            "grad_input" => Some(self.planner.grad_tensor()),
+            _ => TensorId::of_variable(name),
+        };
         let range = |tensor: TensorId, size: u64, _stride: u64| {
             // `first_row` and `rows` are whole samples.
             let bytes = |elements: usize| self.planner.dtype_of(tensor).bytes(elements);
@@ -236,7 +273,7 @@ impl Rows<'_> {
             let base = params.base as usize;
             let end = base + params.rows.max(params.start) as usize * classes;
             match tensor {
-                TensorId::LabelCounts => 0..bytes(end),
+                TensorId::LabelCounts | TensorId::InputCopy => 0..bytes(end),
                 // One class index per row is addressed in the whole batch.
                 TensorId::Target if self.layout.has_indices() => 0..size,
                 TensorId::Weight if !self.layout.row_weights => 0..size,
@@ -270,6 +307,7 @@ impl Rows<'_> {
             width,
             input: planner.input(),
             grad_input: grad_input.map(|dtype| planner.written(dtype)),
+            in_place: problem.grad_in_place && !self.reads_copy(),
             target: match layout.target {
                 RowTargets::Indices { .. } => TargetAccess::ClassIndex,
                 RowTargets::Lists | RowTargets::Values => TargetAccess::Values(self.per_class(width)),

@@ -4,7 +4,8 @@
 macro_rules! caller_tensors {
     ($apply:ident) => {
         $apply! {
-            Input input "Logits, log-probabilities, probabilities or scores.",
+            Input input "Logits, log-probabilities, probabilities or scores. Also out where the call was prepared with \
+                [`Problem::grad_in_place`](crate::Problem::grad_in_place): their gradient.",
             Input2 input2 "The second input, for losses that compare two.",
             Target target "Class indices (`i32`), one per row, or values.",
             Weight weight "Class or item weights, where the loss takes them from a buffer.",
@@ -13,7 +14,7 @@ macro_rules! caller_tensors {
             SampleWeight sample_weight "A weight per row, where the call was prepared with them. A row that weighs 0 is ignored, whatever it holds.",
             GradOutput grad_output "Upstream gradient: one value if reduced, else one per item.",
             Loss loss "Out: one value if reduced, else one per item.",
-            GradInput grad_input "Out: gradient with respect to the input.",
+            GradInput grad_input "Out: gradient with respect to the input. None where it overwrites the input.",
             GradInput2 grad_input2 "Out: gradient with respect to the second input.",
             GradTarget grad_target "Out: gradient with respect to a floating-point target.",
             Stats stats "Out: four words per row: log-sum-exp and entropy (`f32`), argmax and top-1 hit (`u32`).",
@@ -37,6 +38,10 @@ macro_rules! tensor_ids {
             LabelCounts,
             /// Scratch: the sums of each part of a split row.
             Partials,
+            /// Scratch: what the gradient of a split row needs besides its classes, where it overwrites them.
+            RowStates,
+            /// Scratch: the logits, where a gradient overwrites them that needs all of a row.
+            InputCopy,
             /// Scratch: the gradient of a broadcast input, before it is summed to its shape.
             WideGradInput,
             /// Scratch: the same of a second input or target.
@@ -60,6 +65,8 @@ macro_rules! tensor_ids {
                     Self::Work => "work",
                     Self::LabelCounts => "label_counts",
                     Self::Partials => "partials",
+                    Self::RowStates => "row_states",
+                    Self::InputCopy => "input_copy",
                     Self::WideGradInput => "wide_grad_input",
                     Self::WideGradSecond => "wide_grad_second",
                     Self::PartialGradInput => "partial_grad_input",
@@ -87,6 +94,8 @@ impl TensorId {
             "work" => Some(Self::Work),
             "label_counts" => Some(Self::LabelCounts),
             "partials" => Some(Self::Partials),
+            "row_states" => Some(Self::RowStates),
+            "input_copy" => Some(Self::InputCopy),
             _ => Self::OF_CALLER.iter().copied().find(|tensor| tensor.name() == name),
         }
     }

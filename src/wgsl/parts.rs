@@ -14,6 +14,7 @@ impl Kernel {
         match self {
             Self::Rows(variant) => rows(variant),
             Self::CountLabels(variant) => count_labels(*variant),
+            Self::CopyInput => copy_input(),
             Self::Items(variant) => items(variant),
             Self::Reduce(variant) => reduce(*variant),
             Self::SumToShape(variant) => sum_to_shape(*variant),
@@ -29,13 +30,19 @@ fn rows(variant: &RowVariant) -> Vec<Part> {
         Driver::Whole { .. } => part!("rows/driver/whole.wgsl"),
         Driver::Tile { .. } => part!("rows/driver/tile.wgsl"),
         Driver::Staged { .. } => part!("rows/driver/staged.wgsl"),
+        Driver::Split { .. } if variant.in_place => part!("rows/driver/split_in_place.wgsl"),
         Driver::Split { .. } => part!("rows/driver/split.wgsl"),
     });
     let split = matches!(variant.driver, Driver::Split { .. });
     parts.push(if split { part!("rows/found/by_parts.wgsl") } else { part!("rows/found/by_all.wgsl") });
+    if split {
+        parts.push(part!("rows/parts.wgsl"));
+    }
     if let Some(held) = variant.driver.held() {
         // As few variables as do: compilers read them all.
         parts.extend([part!("rows/row.wgsl"), part!("rows/held_pair.wgsl")]);
+        let waits = variant.in_place && variant.group.lanes() > 1;
+        parts.push(if waits { part!("rows/order/reads_first.wgsl") } else { part!("rows/order/any.wgsl") });
         let careful = variant.careful || held.pairs == 0;
         parts.push(if careful { part!("rows/care/always.wgsl") } else { part!("rows/care/where_needed.wgsl") });
         parts.push(match held.pairs {
@@ -55,8 +62,7 @@ fn rows(variant: &RowVariant) -> Vec<Part> {
         (_, Width::Four) => part!("rows/lanes/interleaved.wgsl"),
         (_, Width::Eight) => part!("rows/lanes/adjacent.wgsl"),
     });
-    parts.extend(read(variant.input, variant.width));
-    parts.extend(write(variant.grad_input, variant.width));
+    parts.extend(input(variant.input, variant.grad_input, variant.in_place, variant.width));
     parts.extend(group(variant.group));
     // A loss that looks first, or has a second pass, supplies that itself.
     if !variant.peak {
@@ -106,6 +112,12 @@ fn count_labels(variant: CountLabelsVariant) -> Vec<Part> {
     parts
 }
 
+fn copy_input() -> Vec<Part> {
+    let mut parts = vec![part!("rows/copy_input.wgsl")];
+    parts.extend(base(Words::W32, Exp::Careful));
+    parts
+}
+
 fn items(variant: &ItemVariant) -> Vec<Part> {
     let mut parts = vec![variant.loss, part!("items/template.wgsl")];
     parts.push(match variant.width {
@@ -113,8 +125,8 @@ fn items(variant: &ItemVariant) -> Vec<Part> {
         Width::Four => part!("items/io/four.wgsl"),
         Width::Eight => part!("items/io/eight.wgsl"),
     });
-    parts.extend(read(variant.input, variant.width));
-    parts.extend(write(variant.grad_input, variant.width));
+    parts.extend(input(variant.input, variant.grad_input, variant.in_place, variant.width));
+    parts.push(if variant.in_place { part!("items/order/reads_first.wgsl") } else { part!("items/order/any.wgsl") });
     parts.push(match (variant.grad_second, variant.width) {
         (false, _) => part!("items/grad_second/none.wgsl"),
         (true, Width::One | Width::Two) => part!("items/grad_second/one.wgsl"),
@@ -208,6 +220,23 @@ fn base(words: Words, exp: Exp) -> [Part; 4] {
     [words, part!("lib/math.wgsl"), exp, part!("lib/params.wgsl")]
 }
 
+/// The input and its gradient: io/read/ and io/write/, or io/in_place/; and io/dtype/.
+fn input(stored: Stored, gradient: Option<Stored>, in_place: bool, width: Width) -> Vec<Part> {
+    if !in_place {
+        return [read(stored, width), write(gradient, width)].concat();
+    }
+    let both = match (stored, width) {
+        (Stored::F32, Width::One | Width::Two) => part!("io/in_place/one_32.wgsl"),
+        (Stored::F32, Width::Four) => part!("io/in_place/four_32.wgsl"),
+        (Stored::F32, Width::Eight) => part!("io/in_place/eight_32.wgsl"),
+        (Stored::F16 { .. } | Stored::Bf16, Width::One | Width::Two) => part!("io/in_place/two_16.wgsl"),
+        (Stored::F16 { .. } | Stored::Bf16, Width::Four) => part!("io/in_place/four_16.wgsl"),
+        (Stored::F16 { .. } | Stored::Bf16, Width::Eight) => part!("io/in_place/eight_16.wgsl"),
+    };
+    let converted = widen(stored).into_iter().chain(gradient.and_then(narrow));
+    [both].into_iter().chain(converted).collect()
+}
+
 /// io/read/ and io/dtype/.
 fn read(stored: Stored, width: Width) -> Vec<Part> {
     let reads = match (stored, width) {
@@ -218,11 +247,15 @@ fn read(stored: Stored, width: Width) -> Vec<Part> {
         (Stored::F16 { .. } | Stored::Bf16, Width::Four) => part!("io/read/four_16.wgsl"),
         (Stored::F16 { .. } | Stored::Bf16, Width::Eight) => part!("io/read/eight_16.wgsl"),
     };
+    [reads].into_iter().chain(widen(stored)).collect()
+}
+
+fn widen(stored: Stored) -> Option<Part> {
     match stored {
-        Stored::F32 => vec![reads],
-        Stored::F16 { proven: false } => vec![reads, part!("io/dtype/widen_f16.wgsl")],
-        Stored::F16 { proven: true } => vec![reads, part!("io/dtype/widen_f16_proven.wgsl")],
-        Stored::Bf16 => vec![reads, part!("io/dtype/widen_bf16.wgsl")],
+        Stored::F32 => None,
+        Stored::F16 { proven: false } => Some(part!("io/dtype/widen_f16.wgsl")),
+        Stored::F16 { proven: true } => Some(part!("io/dtype/widen_f16_proven.wgsl")),
+        Stored::Bf16 => Some(part!("io/dtype/widen_bf16.wgsl")),
     }
 }
 
@@ -237,11 +270,15 @@ fn write(stored: Option<Stored>, width: Width) -> Vec<Part> {
         (Stored::F16 { .. } | Stored::Bf16, Width::Four) => part!("io/write/four_16.wgsl"),
         (Stored::F16 { .. } | Stored::Bf16, Width::Eight) => part!("io/write/eight_16.wgsl"),
     };
+    [writes].into_iter().chain(narrow(stored)).collect()
+}
+
+fn narrow(stored: Stored) -> Option<Part> {
     match stored {
-        Stored::F32 => vec![writes],
-        Stored::F16 { proven: false } => vec![writes, part!("io/dtype/narrow_f16.wgsl")],
-        Stored::F16 { proven: true } => vec![writes, part!("io/dtype/narrow_f16_proven.wgsl")],
-        Stored::Bf16 => vec![writes, part!("io/dtype/narrow_bf16.wgsl")],
+        Stored::F32 => None,
+        Stored::F16 { proven: false } => Some(part!("io/dtype/narrow_f16.wgsl")),
+        Stored::F16 { proven: true } => Some(part!("io/dtype/narrow_f16_proven.wgsl")),
+        Stored::Bf16 => Some(part!("io/dtype/narrow_bf16.wgsl")),
     }
 }
 

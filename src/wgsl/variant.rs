@@ -13,6 +13,8 @@ pub enum Kernel {
     Rows(RowVariant),
     /// Counts the labels of lists, before the kernel of the loss.
     CountLabels(CountLabelsVariant),
+    /// Copies the logits, before a kernel that overwrites them.
+    CopyInput,
     /// An element-wise loss.
     Items(ItemVariant),
     /// A sum over all items.
@@ -186,7 +188,9 @@ pub enum SplitStep {
     Parts,
     /// Sums every part once more, for losses with a second pass.
     SecondParts,
-    /// Joins the sums and writes the results.
+    /// Joins the sums and keeps the results, before a gradient that overwrites the logits.
+    Results,
+    /// Writes the gradient, and the results unless they are kept.
     Rows,
 }
 
@@ -253,6 +257,8 @@ pub struct RowVariant {
     pub input: Stored,
     /// How their gradient is stored, where it is wanted.
     pub grad_input: Option<Stored>,
+    /// It overwrites them.
+    pub in_place: bool,
     /// The target.
     pub target: TargetAccess,
     /// Its gradient, where it is wanted.
@@ -322,6 +328,8 @@ pub struct ItemVariant {
     pub input: Stored,
     /// How its gradient is stored, where it is wanted.
     pub grad_input: Option<Stored>,
+    /// It overwrites the input.
+    pub in_place: bool,
     /// The gradient of the second input or of the target is wanted.
     pub grad_second: bool,
     /// The second input or the mask.
@@ -465,7 +473,7 @@ impl Kernel {
                 (Exp::Careful, Some(group), input, None)
             }
             Self::SumToShape(sum) => (Exp::Careful, Some(sum.group), None, Some(sum.output)),
-            Self::CountLabels(_) => (Exp::Careful, None, None, None),
+            Self::CountLabels(_) | Self::CopyInput => (Exp::Careful, None, None, None),
         };
         let is_proven = |stored: Option<Stored>| stored == Some(Stored::F16 { proven: true });
         Proven {
@@ -489,12 +497,14 @@ impl Kernel {
             Self::Rows(rows) => match rows.driver {
                 Driver::Split { step: SplitStep::Parts } => "parts",
                 Driver::Split { step: SplitStep::SecondParts } => "second_parts",
+                Driver::Split { step: SplitStep::Results } => "results",
                 Driver::Split { step: SplitStep::Rows }
                 | Driver::Whole { .. }
                 | Driver::Tile { .. }
                 | Driver::Staged { .. } => "rows",
             },
             Self::CountLabels(_) => "count_labels",
+            Self::CopyInput => "copy_input",
             Self::Items(_) => "items",
             Self::Reduce(_) => "reduce",
             Self::SumToShape(_) => "sum_to_shape",
@@ -507,6 +517,7 @@ impl Kernel {
         let of = match self {
             Self::Rows(RowVariant { loss, .. }) | Self::Items(ItemVariant { loss, .. }) => loss.stem(),
             Self::CountLabels(_) => "labels",
+            Self::CopyInput => "input",
             Self::Reduce(reduce) => reduce.source.name(),
             Self::SumToShape(_) => "gradient",
         };
@@ -543,7 +554,7 @@ impl Kernel {
                     ]);
                 }
             }
-            Self::CountLabels(_) => {}
+            Self::CountLabels(_) | Self::CopyInput => {}
             Self::Items(items) => {
                 constants.extend(group_constants(items.group));
                 constants.extend(items.flags.iter().map(|(name, on)| (name, u32::from(on))));

@@ -18,6 +18,7 @@ pub(crate) struct Case {
     pub(crate) input2_shape: Option<Vec<usize>>,
     pub(crate) want: Want,
     pub(crate) dtypes: [Dtype; 2],
+    pub(crate) in_place: bool,
     /// `grad_output`, `ignore_mask`, `sample_weight`.
     pub(crate) given: [bool; 3],
     pub(crate) facts: AdapterFacts,
@@ -66,6 +67,9 @@ impl Case {
         }
         if grad_output {
             problem = problem.with_grad_output();
+        }
+        if self.in_place {
+            problem = problem.grad_in_place();
         }
         if ignore_mask {
             problem = problem.with_ignore_mask();
@@ -116,7 +120,7 @@ impl Case {
         }
         match &lowered.layout {
             Layout::Rows(rows) => {
-                for entry in ["rows", "parts", "second_parts", "count_labels"] {
+                for entry in ["rows", "parts", "second_parts", "results", "count_labels"] {
                     self.check_rows(plan, entry, rows)?;
                 }
             }
@@ -148,7 +152,8 @@ impl Case {
                 return fail("rows are left out or taken twice");
             }
             next = u64::from(params.first_row) + u64::from(params.rows);
-            let units = u64::from(params.rows.saturating_sub(params.start)) * u64::from(params.parts);
+            let parts = if entry == "results" { 1 } else { params.parts };
+            let units = u64::from(params.rows.saturating_sub(params.start)) * u64::from(parts);
             if groups(dispatch) * per_group(dispatch) < units {
                 return fail("too few workgroups");
             }
@@ -159,7 +164,7 @@ impl Case {
             }
             for bind in &dispatch.binds {
                 let Some(size) = self.element_size(bind.tensor, !layout.has_indices()) else { continue };
-                let starts = bind.tensor == TensorId::LabelCounts
+                let starts = [TensorId::LabelCounts, TensorId::InputCopy].contains(&bind.tensor)
                     || bind.offset + u64::from(params.base) * size
                         == u64::from(params.first_row) * classes as u64 * size;
                 if !starts || end * size > bind.size {
@@ -177,7 +182,7 @@ impl Case {
     /// Bytes of an element of a tensor with a value per class.
     fn element_size(&self, tensor: TensorId, has_values: bool) -> Option<u64> {
         match tensor {
-            TensorId::Input => Some(self.dtypes[0].size()),
+            TensorId::Input | TensorId::InputCopy => Some(self.dtypes[0].size()),
             TensorId::GradInput => Some(self.dtypes[1].size()),
             TensorId::GradTarget | TensorId::LabelCounts => Some(4),
             // A class index per row is bound as a whole.

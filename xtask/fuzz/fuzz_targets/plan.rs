@@ -37,6 +37,7 @@ fn case(u: &mut Unstructured<'_>) -> Result<Case> {
         input2_shape: if u.ratio(1, 16)? { Some(shape(u)?) } else { None },
         want: if u.ratio(1, 2)? { Want::default() } else { Want::from_bits_truncate(u.arbitrary()?) },
         dtypes: [*u.choose(&dtypes)?, *u.choose(&dtypes)?],
+        in_place: u.ratio(1, 4)?,
         given: [u.arbitrary()?, u.ratio(1, 8)?, u.ratio(1, 8)?],
         facts: facts(u)?,
     })

@@ -13,6 +13,8 @@ use crate::module;
 const SHAPES: &[&[usize]] = &[&[3, 5], &[3, 64], &[3, 101], &[2, 2048], &[20_000, 4], &[3, 4, 5], &[0, 3]];
 /// Storage of the input and its gradient. Reading and writing are parts of their own, so each type is needed once at either end.
 const STORAGES: &[[Dtype; 2]] = &[[Dtype::F16, Dtype::Bf16], [Dtype::Bf16, Dtype::F16]];
+/// Where the gradient overwrites the input, both are stored alike.
+const STORAGES_IN_PLACE: &[[Dtype; 2]] = &[[Dtype::F32; 2], [Dtype::F16; 2], [Dtype::Bf16; 2]];
 /// Where a gradient is summed to a broadcast shape, another kernel than the loss' own writes it.
 const STORAGES_OF_SUMS: &[[Dtype; 2]] = &[[Dtype::F32, Dtype::F16], [Dtype::F32, Dtype::Bf16]];
 /// Tried on every device, beside the plan's own choice.
@@ -162,7 +164,13 @@ impl Found {
             if let Some(loss) = variants(info, shape).first() {
                 let base = Problem::new(shape, target_kind(&**loss));
                 let sums = broadcast(&base);
-                let storages = [(base, STORAGES), (sums.clone(), STORAGES), (sums, STORAGES_OF_SUMS)];
+                let storages = [
+                    (base.clone(), STORAGES),
+                    (sums.clone(), STORAGES),
+                    (sums.clone(), STORAGES_OF_SUMS),
+                    (base.grad_in_place(), STORAGES_IN_PLACE),
+                    (sums.grad_in_place(), STORAGES_IN_PLACE),
+                ];
                 for (problem, storages) in storages {
                     let each = storages.iter().flat_map(|&[input, grad]| {
                         most(&**loss, &problem).map(|problem| problem.input_dtype(input).grad_dtype(grad))
