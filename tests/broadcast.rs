@@ -10,7 +10,7 @@ use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn};
 
 use crate::support::cases::Named;
 use crate::support::compare::{self, TOLERANCE, bits, outputs};
-use crate::support::{Table, cases, ensure, gpu, own_device, places, reason, table};
+use crate::support::{Table, cases, ensure, gpu, own_device, places, reason, resident, table};
 
 /// The losses that compare two inputs.
 fn of_two_inputs() -> Vec<Named> {
@@ -54,6 +54,24 @@ fn check(rows: &mut Table, name: &str, loss: &dyn Loss, tensors: &OwnedTensors) 
         outputs(&got, &oracle, cases::scales(loss, tensors), TOLERANCE)
     };
     rows.row(name, compared());
+}
+
+/// A tensor that is stretched over no items at all collects nothing: its gradient is 0, and written.
+#[test]
+fn gradients_of_no_items_are_zeros() {
+    table(|rows| {
+        for (name, loss) in of_two_inputs() {
+            let tensors = shaped(&*loss, &[3, 1], &[3, 1], &[3, 0]);
+            let want = Want::LOSS | Want::GRAD | Want::GRAD_INPUT2;
+            let zeros = || {
+                let output = resident::run(&gpu(), &*loss, &tensors, want, None).map_err(reason)?;
+                let gradients = [&output.grad_input, &output.grad_input2];
+                let all = gradients.into_iter().all(|grad| grad.iter().flatten().eq(&[0.0; 3]));
+                ensure(all, || format!("{gradients:?}"))
+            };
+            rows.row(name, zeros());
+        }
+    });
 }
 
 type Shapes = (&'static [usize], &'static [usize], &'static [usize]);

@@ -269,7 +269,8 @@ fn items(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_
         }
         total = join_sums(sum, group_or(sum.flags), true);
     }
-    if (REDUCED & (invocation == 0u)) {
+    // Not a workgroup that a grid of two dimensions has too many.
+    if (REDUCED & (invocation == 0u) & (start < end)) {
         // `add_item` keeps the sum scaled.
         store_sum(group, total, exact);
     }

@@ -44,8 +44,8 @@ fn sum_to_shape(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invo
         }
     }
     let total = join_sums(sum, group_or(sum.flags), false);
-    // Groups meet at barriers: those past the last segment come along.
-    if ((lane == 0u) & (start < u.dispatch.item_count)) {
+    // Groups meet at barriers: those past the last segment come along. Of no items there is one segment, and every sum is 0.
+    if ((lane == 0u) & ((start < u.dispatch.item_count) | (segment == 0u))) {
         write_one(group, sum_bits(total));
     }
 }

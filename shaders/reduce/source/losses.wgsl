@@ -1,4 +1,4 @@
-// Source of a reduction: the items' losses in a buffer of our own, which ends with zeros at a multiple of eight.
+// Source of a reduction: the items' losses in a buffer of our own, which ends at a multiple of eight. Nobody writes what is past them.
 
 const BY_EIGHT = true;
 
@@ -6,8 +6,9 @@ const BY_EIGHT = true;
 
 fn eight_items(i: u32) -> Eight {
     let eight = words8(losses[min(i, u.dispatch.item_count - 1u) >> 3u]);
-    let exists = vec4<bool>(i < u.dispatch.item_count);
-    return Eight(select(vec4<u32>(0u), eight.a, exists), select(vec4<u32>(0u), eight.b, exists));
+    let k = vec4<u32>(i) + IN_FOUR;
+    let count = vec4<u32>(u.dispatch.item_count);
+    return Eight(select(vec4<u32>(0u), eight.a, k < count), select(vec4<u32>(0u), eight.b, k + 4u < count));
 }
 
 fn item_sum(bits: u32, i: u32) -> PartialSum {

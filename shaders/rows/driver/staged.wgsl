@@ -9,9 +9,11 @@ fn stage_place(i: u32) -> u32 {
     return i + i / CLASSES;
 }
 
-// The workgroup's elements invocation + k WORKGROUP, of four k; past the last one, that again.
+// The workgroup's elements invocation + k WORKGROUP, of four k; past the last one, that again. A workgroup that a grid of two dimensions
+// has too many reads the last row's.
 fn read_elements(first: u32, count: u32, invocation: u32, k: u32) -> vec4<u32> {
-    let at = first + min(vec4<u32>(invocation) + (vec4<u32>(k) + IN_FOUR) * WORKGROUP, vec4<u32>(count - 1u));
+    let own = first + min(vec4<u32>(invocation) + (vec4<u32>(k) + IN_FOUR) * WORKGROUP, vec4<u32>(count - 1u));
+    let at = min(own, vec4<u32>(u.dispatch.rows * CLASSES - 1u));
     return vec4<u32>(read_one(at.x), read_one(at.y), read_one(at.z), read_one(at.w));
 }
 
