@@ -128,7 +128,7 @@ impl AdapterFacts {
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
             offset_alignment: u64::from(limits.min_storage_buffer_offset_alignment),
             max_workgroups: limits.max_compute_workgroups_per_dimension,
-            max_invocations: limits.max_compute_invocations_per_workgroup,
+            max_invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
             max_workgroup_memory: limits.max_compute_workgroup_storage_size,
             proven: Proven::default(),
         }

@@ -168,12 +168,14 @@ pub use tuning::Tuning;
 #[cfg(not(target_arch = "wasm32"))]
 pub use tuning::measure::{Measured, autotune, measure};
 
-/// What only tests, benches and tools of this repository need; it changes without notice.
+/// What only tests, benches, tools and integrations of this repository need; it changes without notice.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::broadcast::{Broadcast, Operand};
     #[cfg(feature = "host")]
     pub use crate::cpu::{CpuReference, HostCall};
+    pub use crate::gpu::prove::{Proof, Trial};
+    pub use crate::gpu::readback::check_status;
     pub use crate::lowered::{Checked, Denominator, ItemLayout, Layout, Lowered, RowLayout, RowTargets, WeightSource};
     pub use crate::plan::{Bind, Dispatch, DispatchParams, TensorId};
     pub use crate::problem::RowShape;

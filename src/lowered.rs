@@ -26,8 +26,8 @@ pub struct Lowered {
     pub reduction: Reduction,
     /// What the sum is divided by.
     pub denominator: Denominator,
-    /// The mean of an empty batch.
-    pub empty: f32,
+    /// Bits of the mean of an empty batch: NaN is to be equal to itself.
+    pub empty: u32,
     /// Shape of what there is one of per row (or item).
     pub item_shape: Vec<usize>,
     /// Shape that the target must have.

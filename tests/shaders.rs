@@ -258,6 +258,39 @@ fn modules_whose_buffers_are_shared_are_valid_too() {
     table(|rows| outcomes.into_iter().for_each(|(name, outcome)| rows.row(name, outcome)));
 }
 
+/// The texts for launchers of another library, some of each entry point: valid, without constants to set, with the bindings in order and
+/// the uniform last, all used by the entry point, as wgpu then finds them.
+#[test]
+fn standalone_modules_say_everything_themselves() {
+    let modules: BTreeMap<_, _> =
+        kernels().iter().map(|planned| ((planned.kernel.entry(), names(&planned.kernel)), planned)).collect();
+    let some: Vec<_> = modules.into_values().step_by(31).collect();
+    let check = |planned: &&Planned| (describe(planned), check_standalone(planned));
+    let outcomes: Vec<_> = some.par_iter().map(check).collect();
+    assert!(outcomes.len() > 30, "only {} modules", outcomes.len());
+    table(|rows| outcomes.into_iter().for_each(|(name, outcome)| rows.row(name, outcome)));
+}
+
+fn check_standalone(Planned { kernel, .. }: &Planned) -> Result<(), String> {
+    let (module, info) = validate(&kernel.standalone())?;
+    ensure(module.overrides.is_empty(), || "there are constants to set")?;
+    let entry = module.entry_points.iter().position(|entry| entry.name == kernel.entry()).ok_or("no entry point")?;
+    let mut expected: Vec<_> = kernel.bindings().iter().map(|binding| Some(binding.name)).collect();
+    expected.push(Some("u"));
+    let mut used: Vec<_> = module
+        .global_variables
+        .iter()
+        .filter(|(handle, _)| !info.get_entry_point(entry)[*handle].is_empty())
+        .filter_map(|(_, variable)| Some((variable.binding?.binding, variable.name.as_deref())))
+        .collect();
+    used.sort_unstable();
+    let numbers: Vec<_> = used.iter().map(|(number, _)| *number as usize).collect();
+    let names: Vec<_> = used.into_iter().map(|(_, name)| name).collect();
+    ensure(names == expected && numbers.iter().copied().eq(0..expected.len()), || {
+        format!("{names:?} at {numbers:?}, expected {expected:?}")
+    })
+}
+
 /// What the plan binds, as it was read from the text, is what the entry point uses, as naga reads it.
 fn bindings_match(planned: &Planned, module: &Module, info: &ModuleInfo) -> Result<(), String> {
     let Planned { kernel, uniforms, binds, .. } = planned;

@@ -182,6 +182,6 @@ fn counted(counts: impl IntoIterator<Item = f64>) -> f64 {
 /// The reduced loss, over a denominator as [`counted`] gives it.
 fn reduced<F: Real>(lowered: &Lowered, sums: impl IntoIterator<Item = f64>, denominator: f64) -> ArrayD<F> {
     let sum = sums.into_iter().collect::<Sum>().total();
-    let value = if denominator == 0.0 { f64::from(lowered.empty) } else { sum / denominator };
+    let value = if denominator == 0.0 { f64::from(f32::from_bits(lowered.empty)) } else { sum / denominator };
     ndarray::arr0(F::of(value)).into_dyn()
 }

@@ -178,7 +178,7 @@ pub(crate) fn rows<F: Real, L: RowReference<F>>(
         Denominator::Counted => call.counted(layout.weighs_mean && lowered.weight.is_given()),
     };
     // Where nothing counts and the mean is a number of the caller's choice, gradients are 0 whatever the rows hold.
-    let is_flat = call.denominator == 0.0 && !lowered.empty.is_nan();
+    let is_flat = call.denominator == 0.0 && !f32::from_bits(lowered.empty).is_nan();
     let (grad_input, flat_grad) = if is_flat { (None, grad) } else { (grad, None) };
     flat_grad.into_iter().for_each(|grad| grad.fill(std::iter::repeat(F::zero())));
 

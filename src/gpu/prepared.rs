@@ -10,7 +10,7 @@ use super::readback::{Readback, size_of_range};
 use crate::error::Error;
 use crate::lowered::{Lowered, WeightSource};
 use crate::plan::tensor_id::caller_tensors;
-use crate::plan::{Bind, Dispatch, Plan, STATUS_AT, STATUS_WORDS, TensorId};
+use crate::plan::{Bind, Dispatch, Plan, TensorId};
 use crate::wgsl::Access;
 
 macro_rules! buffers {
@@ -316,9 +316,9 @@ impl Prepared {
         tensors: &[wgpu::BufferBinding<'_>],
     ) -> Result<Readback, Error> {
         tensors.iter().enumerate().try_for_each(|(place, range)| check_copy(place, range))?;
-        let status = self.plan.checked().zip(self.own(TensorId::Work)).map(|(checked, work)| {
-            let size = wgpu::BufferSize::new(4 * STATUS_WORDS);
-            (checked, wgpu::BufferBinding { buffer: work, offset: 4 * STATUS_AT, size })
+        let status = self.plan.checked().zip(self.own(TensorId::Work)).map(|((checked, bytes), work)| {
+            let size = wgpu::BufferSize::new(bytes.end - bytes.start);
+            (checked, wgpu::BufferBinding { buffer: work, offset: bytes.start, size })
         });
         Readback::record(&self.gpu, encoder, tensors, status, self.verdicts().cloned().collect())
     }

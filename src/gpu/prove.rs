@@ -8,9 +8,10 @@ use bytemuck::{Pod, Zeroable};
 use super::Gpu;
 use super::faults::watched;
 use super::readback::Readback;
-use crate::adapter::Proven;
+use crate::adapter::{AdapterFacts, Proven};
 use crate::error::Error;
 use crate::sample::Rng;
+use crate::wgsl::standalone::standalone;
 use crate::wgsl::{Access, Part, link, part};
 
 /// Largest relative error of exp2, of which good hardware instructions have 2^-22; and of exp as lib/exp/careful.wgsl computes it,
@@ -74,70 +75,96 @@ struct Seen {
 
 /// Proves what can be proven of the device. On native targets it polls the device until the kernels have run.
 pub(crate) async fn prove(gpu: &Arc<Gpu>) -> Result<Proven, Error> {
-    let mut rng = Rng::new(1);
-    let operands: Vec<Operands> = (0..RECORDS).map(|_| Operands::new(&mut rng)).collect();
-    let halves: Vec<u16> = (0..=u16::MAX).collect();
-    let (floats, rounded) = roundings();
-    let workgroups = workgroups(gpu);
-    let marks = |size: u32| (0..COPIES * size).map(|_| rng.bits() as u32).collect();
-    let marks: Vec<Vec<u32>> = workgroups.iter().copied().map(marks).collect();
-
-    let arithmetic = Trial {
-        entry: "arithmetic",
-        parts: &[part!("prove/arithmetic.wgsl"), part!("lib/math.wgsl"), part!("lib/exp/careful.wgsl")],
-        workgroup: None,
-        input: bytemuck::cast_slice(&operands),
-        output: size_of_val(&*operands),
-        copies: RECORDS / 64,
-    };
-    let widening = Trial {
-        entry: "widen_f16",
-        parts: &[part!("prove/widen_f16.wgsl"), part!("io/dtype/widen_f16_proven.wgsl")],
-        workgroup: None,
-        input: bytemuck::cast_slice(&halves),
-        output: halves.len() / 4 * size_of::<Widened>(),
-        copies: (halves.len() / F16_AT_ONCE) as u32,
-    };
-    let narrowing = Trial {
-        entry: "narrow_f16",
-        parts: &[part!("prove/narrow_f16.wgsl"), part!("io/dtype/narrow_f16_proven.wgsl")],
-        workgroup: None,
-        input: bytemuck::cast_slice(&floats),
-        output: size_of_val(&*rounded),
-        copies: (floats.len() / F16_AT_ONCE) as u32,
-    };
-    let lanes = workgroups.iter().zip(&marks).map(|(&size, marks)| Trial {
-        entry: "lanes",
-        parts: &[part!("prove/lanes.wgsl")],
-        workgroup: Some(size),
-        input: bytemuck::cast_slice(marks),
-        output: marks.len() * size_of::<Seen>(),
-        copies: COPIES,
-    });
-    let trials: Vec<Trial<'_>> = [arithmetic, widening, narrowing].into_iter().chain(lanes).collect();
-    let outputs = run(gpu, &trials).await?;
-    let [results, widened, narrowed, seen @ ..] = &outputs[..] else {
-        return Err(Error::device("the proof came back empty"));
-    };
-
-    let results: Vec<Results> = bytemuck::pod_collect_to_vec(results);
-    let seen: Vec<Vec<Seen>> = seen.iter().map(|bytes| bytemuck::pod_collect_to_vec(bytes)).collect();
-    let layouts = workgroups.iter().zip(&marks).zip(&seen);
-    let layouts: Vec<_> = layouts.map(|((&workgroup, marks), seen)| Layout { workgroup, marks, seen }).collect();
-    let smallest = gpu.facts.subgroup.map_or(0, |(smallest, _)| smallest);
-    Ok(Proven {
-        unpack_f16: widens(&bytemuck::pod_collect_to_vec(widened)),
-        pack_f16: narrows(&rounded, &bytemuck::pod_collect_to_vec(narrowed)),
-        subgroup_lanes: subgroup_lanes(smallest, &layouts),
-        ..judge(&operands, &results)
-    })
+    let proof = Proof::new(&gpu.facts);
+    let outputs = run(gpu, &proof.trials()).await?;
+    proof.verdict(&outputs)
 }
 
-/// The sizes that the device allows; none where it has no subgroups to look at.
-fn workgroups(gpu: &Gpu) -> Vec<u32> {
-    let limits = gpu.device.limits();
-    let most = limits.max_compute_workgroup_size_x.min(limits.max_compute_invocations_per_workgroup);
-    WORKGROUPS.into_iter().filter(|&size| gpu.facts.subgroup.is_some() && size <= most).collect()
+/// The kernels to be run on a device, and what is known of their results.
+#[derive(Debug)]
+pub struct Proof {
+    operands: Vec<Operands>,
+    halves: Vec<u16>,
+    floats: Vec<u32>,
+    rounded: Vec<u16>,
+    /// The smallest subgroup; 0 where there are none.
+    smallest: u32,
+    /// Sizes of workgroups, and the marks in them.
+    marks: Vec<(u32, Vec<u32>)>,
+}
+
+impl Proof {
+    /// The proof for a device with these facts.
+    #[must_use]
+    pub fn new(facts: &AdapterFacts) -> Self {
+        let mut rng = Rng::new(1);
+        let operands: Vec<Operands> = (0..RECORDS).map(|_| Operands::new(&mut rng)).collect();
+        let (floats, rounded) = roundings();
+        let workgroups =
+            WORKGROUPS.into_iter().filter(|&size| facts.subgroup.is_some() && size <= facts.max_invocations);
+        let marks = workgroups.map(|size| (size, (0..COPIES * size).map(|_| rng.bits() as u32).collect())).collect();
+        let smallest = facts.subgroup.map_or(0, |(smallest, _)| smallest);
+        Self { operands, halves: (0..=u16::MAX).collect(), floats, rounded, smallest, marks }
+    }
+
+    /// What is to be run.
+    #[must_use]
+    pub fn trials(&self) -> Vec<Trial<'_>> {
+        let arithmetic = Trial {
+            entry: "arithmetic",
+            parts: &[part!("prove/arithmetic.wgsl"), part!("lib/math.wgsl"), part!("lib/exp/careful.wgsl")],
+            workgroup: None,
+            input: bytemuck::cast_slice(&self.operands),
+            output: size_of_val(&*self.operands),
+            copies: RECORDS / 64,
+        };
+        let widening = Trial {
+            entry: "widen_f16",
+            parts: &[part!("prove/widen_f16.wgsl"), part!("io/dtype/widen_f16_proven.wgsl")],
+            workgroup: None,
+            input: bytemuck::cast_slice(&self.halves),
+            output: self.halves.len() / 4 * size_of::<Widened>(),
+            copies: (self.halves.len() / F16_AT_ONCE) as u32,
+        };
+        let narrowing = Trial {
+            entry: "narrow_f16",
+            parts: &[part!("prove/narrow_f16.wgsl"), part!("io/dtype/narrow_f16_proven.wgsl")],
+            workgroup: None,
+            input: bytemuck::cast_slice(&self.floats),
+            output: size_of_val(&*self.rounded),
+            copies: (self.floats.len() / F16_AT_ONCE) as u32,
+        };
+        let lanes = self.marks.iter().map(|(size, marks)| Trial {
+            entry: "lanes",
+            parts: &[part!("prove/lanes.wgsl")],
+            workgroup: Some(*size),
+            input: bytemuck::cast_slice(marks),
+            output: marks.len() * size_of::<Seen>(),
+            copies: COPIES,
+        });
+        [arithmetic, widening, narrowing].into_iter().chain(lanes).collect()
+    }
+
+    /// What the outputs of the trials prove. One that is empty, because its kernel could not run, proves nothing.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if there are fewer of them than trials.
+    pub fn verdict(&self, outputs: &[Vec<u8>]) -> Result<Proven, Error> {
+        let [results, widened, narrowed, seen @ ..] = outputs else {
+            return Err(Error::device("the proof came back empty"));
+        };
+        let results: Vec<Results> = bytemuck::pod_collect_to_vec(results);
+        let seen: Vec<Vec<Seen>> = seen.iter().map(|bytes| bytemuck::pod_collect_to_vec(bytes)).collect();
+        let layouts = self.marks.iter().zip(&seen);
+        let layouts: Vec<_> =
+            layouts.map(|((workgroup, marks), seen)| Layout { workgroup: *workgroup, marks, seen }).collect();
+        Ok(Proven {
+            unpack_f16: widens(&bytemuck::pod_collect_to_vec(widened)),
+            pack_f16: narrows(&self.rounded, &bytemuck::pod_collect_to_vec(narrowed)),
+            subgroup_lanes: subgroup_lanes(self.smallest, &layouts),
+            ..judge(&self.operands, &results)
+        })
+    }
 }
 
 // ---- Operands and verdicts ------------------------------------------------------------------------------------------
@@ -287,12 +314,13 @@ struct Layout<'a> {
 impl Layout<'_> {
     /// Whether consecutive invocations are consecutive lanes, and groups of so many reach each other by shuffles.
     fn keeps(&self, lanes: u32) -> bool {
-        self.seen.iter().enumerate().all(|(at, seen)| {
-            let masks = (0..5).map(|k| (k, 1_u32 << k)).filter(|&(_, mask)| mask < lanes);
-            let reached =
-                masks.into_iter().all(|(k, mask)| Some(&seen.across[k]) == self.marks.get(at ^ mask as usize));
-            seen.size >= lanes && seen.lane == at as u32 % self.workgroup % seen.size && reached
-        })
+        self.seen.len() == self.marks.len()
+            && self.seen.iter().enumerate().all(|(at, seen)| {
+                let masks = (0..5).map(|k| (k, 1_u32 << k)).filter(|&(_, mask)| mask < lanes);
+                let reached =
+                    masks.into_iter().all(|(k, mask)| Some(&seen.across[k]) == self.marks.get(at ^ mask as usize));
+                seen.size >= lanes && seen.lane == at as u32 % self.workgroup % seen.size && reached
+            })
     }
 }
 
@@ -305,16 +333,19 @@ fn subgroup_lanes(smallest: u32, layouts: &[Layout<'_>]) -> u32 {
 // ---- On the device --------------------------------------------------------------------------------------------------
 
 /// A kernel with one buffer to read, binding 0, and one to write, binding 1.
-struct Trial<'a> {
-    entry: &'static str,
+#[derive(Debug)]
+pub struct Trial<'a> {
+    /// The entry point.
+    pub entry: &'static str,
     parts: &'static [Part],
     /// The constant WORKGROUP, where there is one.
-    workgroup: Option<u32>,
-    input: &'a [u8],
+    pub workgroup: Option<u32>,
+    /// The buffer to read.
+    pub input: &'a [u8],
     /// Bytes that are written.
-    output: usize,
+    pub output: usize,
     /// Workgroups.
-    copies: u32,
+    pub copies: u32,
 }
 
 /// What each trial writes.
@@ -334,6 +365,13 @@ fn submit(gpu: &Arc<Gpu>, trials: &[Trial<'_>]) -> Result<Readback, Error> {
 }
 
 impl Trial<'_> {
+    /// Its module for launchers that set no constants, as [`Kernel::standalone`](crate::internals::Kernel::standalone).
+    #[must_use]
+    pub fn standalone(&self) -> String {
+        let constants: Vec<_> = self.workgroup.map(|size| ("WORKGROUP", size)).into_iter().collect();
+        standalone(&link(self.parts, Access::Shared), self.entry, &constants, &[0, 1])
+    }
+
     /// Records the dispatch; what it will write.
     fn record(&self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) -> wgpu::Buffer {
         let device = &gpu.device;

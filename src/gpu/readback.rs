@@ -210,7 +210,11 @@ pub(crate) fn size_of_range(range: &wgpu::BufferBinding<'_>) -> u64 {
     range.size.map_or(range.buffer.size().saturating_sub(range.offset), wgpu::BufferSize::get)
 }
 
-fn check_status(checked: Checked, bytes: &[u8]) -> Result<(), Error> {
+/// The error that a status tells of.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn check_status(checked: Checked, bytes: &[u8]) -> Result<(), Error> {
     match *bytemuck::pod_collect_to_vec::<u8, u32>(bytes) {
         [count, first, value] if count > 0 => {
             let (argument, value) = match checked {

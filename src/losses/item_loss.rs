@@ -159,7 +159,7 @@ impl ItemOptions {
             checked: supports.checked,
             reduction: self.reduction,
             denominator,
-            empty: self.on_empty,
+            empty: self.on_empty.to_bits(),
             item_shape: broadcast.shape.clone(),
             target_shape: target.to_vec(),
             loss_shape: if self.reduction == Reduction::None { broadcast.shape.clone() } else { Vec::new() },

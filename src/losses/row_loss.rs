@@ -208,7 +208,7 @@ impl RowOptions {
                 Reduction::Mean => Denominator::Fixed(rows.rows() as f64),
                 _ => Denominator::Fixed(1.0),
             },
-            empty: self.on_empty,
+            empty: self.on_empty.to_bits(),
             item_shape: row_shape.clone(),
             target_shape,
             loss_shape: if self.reduction == Reduction::None { row_shape } else { Vec::new() },

@@ -23,7 +23,8 @@ use crate::problem::{Dtype, Problem, RowShape, Want};
 use crate::wgsl::variant::{Exp, Group, Kernel, Stored, Words};
 
 use reduce::Summed;
-pub(crate) use reduce::{STATUS_AT, STATUS_WORDS, SUM_WORDS, WORK_HEADER_WORDS};
+use reduce::{STATUS_AT, STATUS_WORDS};
+pub(crate) use reduce::{SUM_WORDS, WORK_HEADER_WORDS};
 pub use strategy::RowStrategy;
 use strategy::{Choice, Demand, INDEPENDENT};
 pub use tensor_id::TensorId;
@@ -174,9 +175,11 @@ impl Plan {
         tensor_size(&self.sizes, tensor).or_else(|| tensor_size(&self.scratch, tensor)).unwrap_or(0)
     }
 
-    /// The tensor that the last dispatch checked: it leaves a status in `work`.
-    pub(crate) fn checked(&self) -> Option<Checked> {
-        self.checked
+    /// The tensor that the last dispatch checked: it leaves a status in these bytes of [`TensorId::Work`].
+    #[doc(hidden)]
+    #[must_use]
+    pub fn checked(&self) -> Option<(Checked, Range<u64>)> {
+        self.checked.map(|checked| (checked, 4 * STATUS_AT..4 * (STATUS_AT + STATUS_WORDS)))
     }
 }
 

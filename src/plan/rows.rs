@@ -169,16 +169,15 @@ impl Rows<'_> {
                 let params = DispatchParams { parts, chunk, ..params };
                 let in_place = self.planner.problem.grad_in_place;
                 let each_part = rows * parts as usize;
-                let steps = [
-                    (SplitStep::Parts, true, each_part),
-                    (SplitStep::SecondParts, self.layout.second_pass, each_part),
-                    (SplitStep::Results, in_place, rows),
-                    (SplitStep::Rows, true, each_part),
-                ];
-                for (step, _, units) in steps.into_iter().filter(|&(_, is_taken, _)| is_taken) {
-                    self.push(pieces, strategy, Driver::Split { step }, units, params)?;
+                let mut push = |step, units| self.push(pieces, strategy, Driver::Split { step }, units, params);
+                push(SplitStep::Parts, each_part)?;
+                if self.layout.second_pass {
+                    push(SplitStep::SecondParts, each_part)?;
                 }
-                Ok(())
+                if in_place {
+                    push(SplitStep::Results, rows)?;
+                }
+                push(SplitStep::Rows, each_part)
             }
             RowStrategy::Staged => {
                 let driver = Driver::Staged { classes: self.layout.shape.classes as u32 };

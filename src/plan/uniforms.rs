@@ -68,7 +68,7 @@ impl DispatchParams {
                 Denominator::Fixed(value) => value as f32,
                 Denominator::Counted => 1.0,
             },
-            empty: lowered.empty.to_bits(),
+            empty: lowered.empty,
             zero: 0,
             parts: 1,
             start: 0,

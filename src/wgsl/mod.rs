@@ -1,11 +1,13 @@
 //! From a variant to a WGSL module, by plain concatenation of files.
 //!
 //! Module scope in WGSL has no order, so a part needs nothing but to be there. Variants come from `override` constants and from
-//! which file supplies a function; no text is generated, but for one word of declarations ([`Access`]). [`variant`] has the values that tell one kernel from another, [`parts`]
-//! maps them to files, [`bindings`] reads from the files what they bind.
+//! which file supplies a function; no text is generated, but for one word of declarations ([`Access`]). [`variant`] has the values
+//! that tell one kernel from another, [`parts`] maps them to files, [`bindings`] reads from the files what they bind, [`standalone`]
+//! writes a module out for launchers that know nothing of this crate.
 
 pub(crate) mod bindings;
 mod parts;
+pub(crate) mod standalone;
 pub(crate) mod variant;
 
 use std::hash::{Hash, Hasher};

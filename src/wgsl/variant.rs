@@ -2,6 +2,7 @@
 //! to a pipeline.
 
 use super::bindings::{Binding, bindings};
+use super::standalone::standalone;
 use super::{Access, Flags, Part, link};
 use crate::adapter::Proven;
 use crate::problem::Dtype;
@@ -454,6 +455,14 @@ impl Kernel {
     #[must_use]
     pub fn wgsl_with(&self, access: Access) -> String {
         link(&self.parts(), access)
+    }
+
+    /// The module for launchers that set no constants: its [`bindings`](Self::bindings) are numbered by their order, the uniform comes
+    /// last, and all storage is writable.
+    #[must_use]
+    pub fn standalone(&self) -> String {
+        let slots: Vec<u32> = self.bindings().iter().map(|binding| binding.slot).collect();
+        standalone(&self.wgsl_with(Access::Shared), self.entry(), &self.constants(), &slots)
     }
 
     /// What the module binds besides its uniform, by ascending slot.
