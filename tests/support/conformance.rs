@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use deeploss::internals::{OwnedTarget, OwnedTensors};
-use deeploss::{Context, Error, Evaluate, LOSSES, Loss, LossInfo, OptionValue, Options, Output, Want};
+use deeploss::{Context, Error, Evaluate, LOSSES, Loss, OptionValue, Options, Output, Want};
 use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -149,24 +149,28 @@ impl Case {
         }
     }
 
-    fn loss(&self, info: &LossInfo) -> std::result::Result<Box<dyn Loss>, Error> {
+    /// The loss with its options; `None` of an op that is not there.
+    pub(crate) fn loss(&self) -> Option<std::result::Result<Box<dyn Loss>, Error>> {
+        let info = LOSSES.iter().find(|info| info.name == self.op)?;
         let weights = ["weight", "pos_weight"].into_iter().filter_map(|name| {
             let tensor = self.float(name)?.clone();
             Some((name.to_owned(), tensor.into()))
         });
-        (info.from_options)(&self.options.iter().cloned().chain(weights).collect::<Options>())
+        Some((info.from_options)(&self.options.iter().cloned().chain(weights).collect::<Options>()))
     }
 
-    fn inputs(&self) -> Option<OwnedTensors> {
-        let target = match self.tensors.get("target")? {
-            Stored::Index(labels) => OwnedTarget::Indices(labels.clone()),
-            Stored::Float(values) => OwnedTarget::Values(values.clone()),
-            Stored::Double(_) => return None,
+    /// What goes in.
+    pub(crate) fn inputs(&self) -> OwnedTensors {
+        let target = match self.tensors.get("target") {
+            Some(Stored::Index(labels)) => OwnedTarget::Indices(labels.clone()),
+            Some(Stored::Float(values)) => OwnedTarget::Values(values.clone()),
+            Some(Stored::Double(_)) | None => panic!("{}: no target", self.id),
         };
-        let mut inputs = OwnedTensors::new(self.float("input")?.clone(), target);
+        let input = self.float("input").unwrap_or_else(|| panic!("{}: no input", self.id));
+        let mut inputs = OwnedTensors::new(input.clone(), target);
         inputs.input2 = self.float("input2").cloned();
         inputs.grad_output = self.float("grad_output").cloned();
-        Some(inputs)
+        inputs
     }
 
     /// Hard labels without smoothing, nor options beyond PyTorch's: there `max rel` is bounded too, so these cases have
@@ -182,7 +186,8 @@ impl Case {
         }
     }
 
-    fn want(&self) -> Want {
+    /// What must come out.
+    pub(crate) fn want(&self) -> Want {
         let named =
             [("grad_input", Want::GRAD), ("grad_input2", Want::GRAD_INPUT2), ("grad_target", Want::GRAD_TARGET)];
         let wanted = named.into_iter().filter(|(name, _)| self.expected(name).is_some());
@@ -274,24 +279,31 @@ pub(crate) fn run(cases: &[Case], ctx: &Context, only: Option<&[String]>) -> Rep
 pub(crate) async fn run_async(cases: impl Iterator<Item = &Case>, ctx: &Context) -> Report {
     let mut report = Report::default();
     for case in cases {
-        if let Err(reason) = run_case(case, ctx, &mut report).await {
-            report.failures.push((case.id.clone(), reason));
-        }
+        let outcome = match case.loss() {
+            Some(Ok(loss)) => loss.evaluate_async(ctx, &case.inputs().view().wants(case.want())).await,
+            Some(Err(error)) => Err(error),
+            None => Err(Error::device("this loss is not there")),
+        };
+        report.judge(case, outcome);
     }
     report
 }
 
-async fn run_case(case: &Case, ctx: &Context, report: &mut Report) -> std::result::Result<(), String> {
+impl Report {
+    /// Takes down what a case has come to.
+    pub(crate) fn judge(&mut self, case: &Case, outcome: std::result::Result<Output, Error>) {
+        if let Err(reason) = judge(case, outcome, self) {
+            self.failures.push((case.id.clone(), reason));
+        }
+    }
+}
+
+fn judge(
+    case: &Case,
+    outcome: std::result::Result<Output, Error>,
+    report: &mut Report,
+) -> std::result::Result<(), String> {
     let key = |part| (case.op.clone(), part);
-    let Some(info) = LOSSES.iter().find(|info| info.name == case.op) else {
-        report.parts.entry(key("loss")).or_default().failed += 1;
-        return Err("this loss is not there".into());
-    };
-    let inputs = case.inputs().expect("every case has input and target");
-    let outcome = match case.loss(info) {
-        Ok(loss) => loss.evaluate_async(ctx, &inputs.view().wants(case.want())).await,
-        Err(error) => Err(error),
-    };
     if case.is_error {
         let part = report.parts.entry(key("errors")).or_default();
         part.cases += 1;
@@ -503,9 +515,9 @@ pub(crate) const COLUMNS: [&str; 14] = [
 /// scale of its tensor, infinite if a value or an outcome differs in kind; `None` for a case of an op that is not
 /// there.
 pub(crate) fn oracle_error(case: &Case) -> Option<f64> {
-    let info = LOSSES.iter().find(|info| info.name == case.op)?;
-    let inputs = case.inputs()?.to_f64();
-    let output = case.loss(info).and_then(|loss| loss.reference(&inputs.view().wants(case.want())));
+    let loss = case.loss()?;
+    let inputs = case.inputs().to_f64();
+    let output = loss.and_then(|loss| loss.reference(&inputs.view().wants(case.want())));
     let Ok(output) = output else { return Some(if case.is_error { 0.0 } else { f64::INFINITY }) };
     if case.is_error {
         return Some(f64::INFINITY);

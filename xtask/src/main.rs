@@ -23,6 +23,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND [ARGS...]
   bench [ARGS...]        measure throughput; ARGS go to benches/throughput
   wgsl ARGS...           print the WGSL modules that a call runs as, or write those of all calls; ARGS go to xtask/wgsl (--help)
   isa [ARGS...]          compile every kernel for AMD GPUs: registers, spills, occupancy; ARGS go to xtask/isa (--help)
+  burn [ARGS...]         lint and test integrations/burn, with Burn's fusion and without; ARGS go to `cargo test`
   web [ARGS...]          build the page of examples/web and serve it; ARGS go to xtask/web (--help)
   portability [ARGS...]  give the kernels to every compiler and driver that stands in for a GPU's; ARGS go to xtask/portability
   pack DIR               build tests, golden cases and bench into DIR/deeploss-pack.tar.gz, whose run.sh judges this checkout on
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Some("bench") => bench(&rest),
         Some("wgsl") => wgsl(&rest),
         Some("isa") => isa(&rest),
+        Some("burn") => burn(&rest),
         Some("web") => web(&rest),
         Some("portability") => portability(&rest),
         Some("pack") if rest.len() == 1 => pack::pack(Path::new(&rest[0])),
@@ -123,6 +125,18 @@ fn soak(arguments: &[OsString]) -> Result<(), Failure> {
             .args(["--test", "deeploss", "--", "properties::", "plans::", "--test-threads", "64", "--nocapture"])
             .env("DEEPLOSS_SOAK_SECONDS", (60.0 * minutes).to_string()),
     )
+}
+
+/// A workspace of its own, and not among the tests: Burn takes longer to build than everything else together.
+fn burn(arguments: &[OsString]) -> Result<(), Failure> {
+    driver::ensure_driver(Need::Must)?;
+    let manifest = ["--manifest-path", "integrations/burn/Cargo.toml"];
+    for features in [&[][..], &["--no-default-features"]] {
+        let lint = ["--all-targets", "--", "-D", "warnings"];
+        finish(cargo_command("clippy").args(manifest).args(features).args(lint))?;
+        finish(cargo_command("test").args(manifest).args(features).args(arguments))?;
+    }
+    Ok(())
 }
 
 fn conformance(arguments: &[OsString]) -> Result<(), Failure> {
