@@ -236,16 +236,7 @@ fn a_long_tensor_is_overwritten_by_two_dispatches() {
 /// The gradient is as wide as the items first, and summed into the input's place.
 #[test]
 fn an_input_that_broadcasts_is_overwritten_by_its_sum() {
-    let values = |shape: &[usize]| {
-        let mut next = 0.0;
-        ArrayD::from_shape_simple_fn(IxDyn(shape), || {
-            next = (next + 0.37_f32) % 2.0;
-            next - 1.0
-        })
-    };
-    let target = OwnedTarget::Values(values(&[3, 4]).mapv(|v| if v > 0.0 { 1.0 } else { -1.0 }));
-    let mut tensors = OwnedTensors::new(values(&[3, 1]), target);
-    tensors.input2 = Some(values(&[4]));
+    let tensors = cases::ranked_pairs();
     table(|rows| {
         for dtype in DTYPES {
             for reduction in [Reduction::Mean, Reduction::None] {

@@ -204,16 +204,7 @@ fn every_strategy_stores_alike() {
 /// A broadcast input's gradient is summed in f32, and stored by the last step of the sum.
 #[test]
 fn the_gradient_of_a_broadcast_input_is_rounded_when_it_is_summed() {
-    let values = |shape: &[usize]| {
-        let mut next = 0.0;
-        ArrayD::from_shape_simple_fn(IxDyn(shape), || {
-            next = (next + 0.37_f32) % 2.0;
-            next - 1.0
-        })
-    };
-    let target = OwnedTarget::Values(values(&[3, 4]).mapv(|v| if v > 0.0 { 1.0 } else { -1.0 }));
-    let mut tensors = OwnedTensors::new(values(&[3, 1]), target);
-    tensors.input2 = Some(values(&[4]));
+    let tensors = cases::ranked_pairs();
     table(|rows| {
         for dtypes in ALL {
             rows.row(format!("{dtypes:?}"), check(&MarginRanking::new(), &tensors, dtypes, None));

@@ -195,3 +195,18 @@ pub(crate) fn example_inputs(loss: &dyn Loss, shape: &[usize], seed: u64) -> Opt
         Err(error) => panic!("{loss:?} refuses {shape:?}: {error}"),
     }
 }
+
+/// Inputs (3, 1) and (4) of `MarginRanking`, which broadcast to its target (3, 4).
+pub(crate) fn ranked_pairs() -> OwnedTensors {
+    let values = |shape: &[usize]| {
+        let mut next = 0.0;
+        ArrayD::from_shape_simple_fn(IxDyn(shape), || {
+            next = (next + 0.37_f32) % 2.0;
+            next - 1.0
+        })
+    };
+    let target = OwnedTarget::Values(values(&[3, 4]).mapv(|v| if v > 0.0 { 1.0 } else { -1.0 }));
+    let mut tensors = OwnedTensors::new(values(&[3, 1]), target);
+    tensors.input2 = Some(values(&[4]));
+    tensors
+}
